@@ -1,0 +1,5 @@
+"""``python -m sgldoctor`` is the same program as the console script."""
+
+from sgldoctor.cli.app import main
+
+main()

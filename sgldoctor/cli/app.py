@@ -1,0 +1,99 @@
+"""The program: its commands, and what becomes of an error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from sgldoctor import __version__
+from sgldoctor.cli import check, install, rules
+from sgldoctor.errors import ExitCode, SgldoctorError
+
+app = typer.Typer(
+    name="sgldoctor",
+    help="The environment doctor for SGLang: what is wrong, why, and the command that mends it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("check", epilog=check.EPILOG)(check.command)
+app.command("install")(install.command)
+app.add_typer(rules.app, name="rules")
+
+
+def _version(*, asked: bool) -> None:
+    if asked:
+        typer.echo(f"sgldoctor {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            "-V",
+            callback=lambda value: _version(asked=value),
+            is_eager=True,
+            help="Show the version.",
+        ),
+    ] = False,
+) -> None:
+    """Judge a machine and its Python environment for SGLang, from outside."""
+
+
+def main() -> None:
+    """Run the program and leave with a code of the one table."""
+    code = _run()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+    # Probes that hang (NVML on a lost GPU) are daemon threads; they must not hold up the end.
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _run() -> int:
+    try:
+        app(standalone_mode=True)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(bool(end.code))
+    except SgldoctorError as error:
+        _trace()
+        sys.stderr.write(f"sgldoctor: {error}\n")
+        return int(error.exit_code)
+    except BrokenPipeError:
+        _forget_stdout()
+        return int(ExitCode.OK)
+    except KeyboardInterrupt:
+        sys.stderr.write("sgldoctor: interrupted\n")
+        return 130
+    except Exception as error:
+        _trace()
+        sys.stderr.write(
+            f"sgldoctor: internal error: {type(error).__name__}: {error}. This is a fault of sgldoctor. "
+            "Run again with --debug in front of the command and report what it prints.\n"
+        )
+        return int(ExitCode.CANNOT)
+    return int(ExitCode.OK)
+
+
+def _trace() -> None:
+    """Print the traceback of the error in hand, where ``--debug`` asks for it."""
+    if "--debug" in sys.argv:
+        import traceback  # noqa: PLC0415 - only for people who develop sgldoctor
+
+        traceback.print_exc()
+
+
+def _forget_stdout() -> None:
+    """Point stdout at nothing, so that the interpreter does not complain about a closed pipe on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,111 @@
+"""``sgldoctor rules``: what the doctor knows."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sgldoctor.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from sgldoctor.rules.model import Problem
+
+app = typer.Typer(
+    help="List, show and validate the rules that check judges by.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+_Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+_Extra = Annotated[list[str] | None, typer.Option("--rules", metavar="PATH", help="Further rule files or folders.")]
+
+
+def _load(extra: list[str] | None) -> tuple[Problem, ...]:
+    from sgldoctor.rules.load import load_problems  # noqa: PLC0415 - keeps --help fast
+
+    return load_problems(tuple(Path(path) for path in extra or ()))
+
+
+@app.command("list")
+def list_(*, as_json: _Json = False, rules: _Extra = None) -> None:
+    """List all rules: id, severity, subject, title."""
+    problems = _load(rules)
+    if as_json:
+        rows = [{"id": p.id, "severity": p.severity.value, "subject": p.subject, "title": p.title} for p in problems]
+        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+        return
+    width = max(len(problem.id) for problem in problems)
+    for problem in problems:
+        typer.echo(f"{problem.id:<{width}}  {problem.severity.value:<8} {problem.subject:<12} {problem.title}")
+    typer.echo(f"{len(problems)} rules. More about one: sgldoctor rules show ID", err=True)
+
+
+@app.command()
+def show(rule: Annotated[str, typer.Argument(metavar="ID")], *, as_json: _Json = False, rules: _Extra = None) -> None:
+    """Show one rule: what it looks for, the cause, the cures, the evidence."""
+    problems = {problem.id: problem for problem in _load(rules)}
+    if rule not in problems:
+        raise UsageError(
+            f"There is no rule {rule!r}.{did_you_mean(rule, list(problems))} List them with: sgldoctor rules list"
+        )
+    from sgldoctor.report import as_rule  # noqa: PLC0415 - keeps --help fast
+
+    problem = problems[rule]
+    sys.stdout.write(as_rule.as_json(problem) if as_json else as_rule.as_text(problem))
+
+
+@app.command()
+def validate(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PATH]...", help="Rule files or folders; default: the shipped ones."),
+    ] = None,
+) -> None:
+    """Check rule files: keys, facts, specifiers, patterns, and every example. Exit 3 lists all errors."""
+    from sgldoctor.rules.validate import validate_rules  # noqa: PLC0415 - keeps --help fast
+
+    count, examples = validate_rules(tuple(Path(path) for path in paths or ()))
+    typer.echo(f"{count} rules are valid; {examples} examples came out as they say.")
+
+
+@app.command()
+def facts(*, as_json: _Json = False) -> None:
+    """List the facts that rules may ask for, with their kinds."""
+    from sgldoctor.facts import CATALOGUE  # noqa: PLC0415 - keeps --help fast
+
+    if as_json:
+        rows = [
+            {
+                "name": s.name,
+                "kind": s.kind.value,
+                "label": s.label,
+                "fields": {k: v.value for k, v in s.fields.items()},
+            }
+            for s in CATALOGUE
+        ]
+        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+        return
+    for spec in CATALOGUE:
+        typer.echo(f"{spec.name:<30} {spec.kind.value:<8} {spec.label}")
+        if spec.fields:
+            typer.echo(f"{'':<39} fields: {', '.join(f'{name} ({kind.value})' for name, kind in spec.fields.items())}")
+
+
+@app.command()
+def gpus(*, as_json: _Json = False) -> None:
+    """List the GPUs that --gpu knows, with compute capability and memory."""
+    from sgldoctor.rules.knowledge import table  # noqa: PLC0415 - keeps --help fast
+
+    rows = table("gpus.yaml")["gpus"]
+    if as_json:
+        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+        return
+    for row in rows:
+        memory = f"{row['memory_gib']} GiB" if row.get("memory_gib") else ""
+        typer.echo(
+            f"{row['name']:<42} {row['capability']:<5} {row['architecture']:<10} {memory:<9} {', '.join(row.get('aliases', ()))}"
+        )

@@ -1,0 +1,24 @@
+"""Facts that follow from other facts and from the tables. Pure, so that they follow for any snapshot anywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sgldoctor.derive import cuda, cures, gpus, kernels, releases, torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sgldoctor.snapshot import Facts, Snapshot
+
+_STEPS: tuple[Callable[[Snapshot], Facts], ...] = (
+    gpus.derive, torch.derive, kernels.derive, cuda.derive, releases.derive, cures.derive,
+)  # fmt: skip
+
+
+def derive(snapshot: Snapshot) -> Snapshot:
+    """Return the snapshot with everything added that follows from it; facts that were given stay."""
+    for step in _STEPS:
+        added = step(snapshot)
+        snapshot = snapshot.with_facts({name: fact for name, fact in added.items() if name not in snapshot.facts})
+    return snapshot

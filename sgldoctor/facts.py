@@ -1,0 +1,198 @@
+"""The catalogue of facts: every name that a rule may use, its kind, and what it means.
+
+`sgldoctor rules facts` prints it. A probe may only report names that stand here, a rule may only ask for them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from sgldoctor.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Kind(Enum):
+    """What a fact's value is, which decides the conditions that a rule may put on it."""
+
+    TEXT = "text"
+    VERSION = "version"
+    NUMBER = "number"
+    FLAG = "flag"
+    TEXTS = "texts"
+    RECORDS = "records"
+
+
+@dataclass(frozen=True, slots=True)
+class FactSpec:
+    """One fact, or a family of facts whose name ends in ``*``."""
+
+    name: str
+    kind: Kind
+    label: str
+    fields: Mapping[str, Kind] = field(default_factory=dict)
+
+
+T, V, N, F, L = Kind.TEXT, Kind.VERSION, Kind.NUMBER, Kind.FLAG, Kind.TEXTS
+
+
+def _records(name: str, label: str, /, **fields: Kind) -> FactSpec:
+    return FactSpec(name, Kind.RECORDS, label, fields)
+
+
+CATALOGUE = (
+    # the target Python
+    FactSpec("python.executable", T, "interpreter"),
+    FactSpec("python.prefix", T, "environment"),
+    FactSpec("python.version", V, "Python"),
+    FactSpec("python.minor", V, "Python minor version, such as 3.12"),
+    FactSpec("python.implementation", T, "implementation (cpython, pypy, ...)"),
+    FactSpec("python.free_threaded", F, "free-threaded build"),
+    FactSpec("python.environment", T, "kind of environment (venv, conda, system)"),
+    FactSpec("python.externally_managed", F, "marked EXTERNALLY-MANAGED (PEP 668)"),
+    FactSpec("python.sees_system_packages", F, "venv that also sees the system's packages"),
+    FactSpec("python.site_packages", L, "folders that packages are imported from"),
+    FactSpec("python.chosen_because", T, "why this environment was examined"),
+    FactSpec("python.others", L, "other environments that could be examined"),
+    FactSpec("python.headers", F, "Python.h is there (needed to compile extensions)"),
+    FactSpec("python.base_missing", F, "the venv's base interpreter is gone"),
+    # packages in it
+    FactSpec("package.*", V, "version of a distribution, canonical name"),
+    _records(
+        "packages", "distributions found",
+        name=T, version=V, local=T, installer=T, url=T, editable=F, location=T,
+    ),
+    _records("packages.duplicates", "distributions with more than one metadata folder", name=T, versions=T, where=T),
+    _records("packages.broken", "metadata folders that cannot be read", name=T, problem=T, where=T),
+    _records("packages.shadowed", "modules that several distributions install", module=T, names=T, where=T),
+    _records(
+        "requirements.unmet", "requirements in the closure of sglang that are not met",
+        package=T, requirement=T, required_by=T, installed=V, problem=T, direct=F,
+    ),
+    _records("requirements.conflicts", "pins in requirements files that contradict sglang's own",
+             package=T, asked=T, needed=T, by=T, where=T),
+    FactSpec("requirements.open", L, "packages named in the requirements file without an exact version"),
+    FactSpec("sglang.runtime", F, "the engine's own requirements are part of this installation"),
+    FactSpec("sglang.runtime_extra", T, "the extra that carries the engine, where a release has one"),
+    FactSpec("sglang.requires_python", T, "Python versions that this sglang release supports"),
+    FactSpec("sglang.wheel_pythons", L, "Python versions that this sglang release has wheels for"),
+    FactSpec("sglang.wheel_glibc", V, "smallest glibc that this sglang release's wheels accept"),
+    FactSpec("sglang.age", T, "known, newer (than the rules know) or unknown"),
+    _records("sglang.assertions", "versions that this sglang release asserts at start-up and that are not met",
+             package=T, minimum=V, installed=V, problem=T),
+    # torch, its CUDA, the kernels
+    FactSpec("torch.cuda", V, "CUDA version that torch was built for"),
+    FactSpec("torch.cuda_major", T, "CUDA major version that torch was built for"),
+    FactSpec("torch.backend", T, "what torch was built for (cuda, rocm, xpu, cpu)"),
+    FactSpec("torch.cxx11_abi", F, "torch was built with the cxx11 ABI"),
+    FactSpec("torch.targets", L, "GPU targets that torch was compiled for, such as sm_90"),
+    FactSpec("torch.libraries", F, "torch's own libraries are in place"),
+    FactSpec("torch.min_driver", V, "oldest driver that runs this torch (minor-version compatibility)"),
+    FactSpec("torch.official", F, "a release build of torch, so that version tables apply"),
+    _records("torch.gpus_without_code", "GPUs that this torch holds no code for", index=N, name=T, capability=V),
+    FactSpec("kernel.distribution", T, "distribution that carries the kernels (sgl-kernel or sglang-kernel)"),
+    FactSpec("kernel.version", V, "version of the kernels"),
+    FactSpec("kernel.module", F, "the folder sgl_kernel is in place"),
+    FactSpec("kernel.official", F, "a release build of the kernels, so that version tables apply"),
+    FactSpec("kernel.torch_window", T, "torch versions that these kernels fit"),
+    FactSpec("kernel.for_torch", T, "newest kernels known to fit the installed torch"),
+    FactSpec("kernel.torch_for", T, "torch version that these kernels were built for"),
+    FactSpec("kernel.cuda_major", T, "CUDA major version that the kernels were built for"),
+    _records("kernel.gpus_without_code", "GPUs that these kernels hold no code for", index=N, name=T, capability=V),
+    FactSpec("kernel.targets", L, "GPU targets that these kernels hold code for, such as sm_90"),
+    _records("cuda.majors", "CUDA major versions in this environment", major=T, package=T, version=V, core=F),
+    FactSpec("cuda.core_majors", L, "CUDA majors that torch and the kernels ask for"),
+    # driver and GPUs
+    FactSpec("driver.version", V, "NVIDIA driver"),
+    FactSpec("driver.cuda", V, "newest CUDA version that the driver supports by itself"),
+    FactSpec("driver.state", T, "ok, not-loaded, no-device, version-mismatch, no-permission, unknown-error, ..."),
+    FactSpec("driver.message", T, "the driver's own words"),
+    FactSpec("driver.userspace", V, "version of the driver's libraries, where it differs"),
+    FactSpec("driver.open_module", F, "the open kernel modules are loaded"),
+    FactSpec("driver.libcuda", T, "the libcuda.so.1 that a program would load"),
+    FactSpec("driver.libcuda_compat", F, "libcuda.so.1 comes from a cuda-compat folder"),
+    FactSpec("driver.fabric_manager", T, "running, stopped or not-needed"),
+    FactSpec("gpu.count", N, "number of NVIDIA GPUs"),
+    FactSpec("gpu.vendor", T, "maker of the accelerator (nvidia, amd, intel, huawei, apple, none)"),
+    FactSpec("gpu.pci_nvidia", N, "NVIDIA GPUs on the PCI bus"),
+    FactSpec("gpu.visible", T, "CUDA_VISIBLE_DEVICES"),
+    FactSpec("gpu.models", L, "names of the GPUs, each once"),
+    FactSpec("gpu.datacenter", F, "all GPUs are data-centre models, which may use forward-compatibility packages"),
+    _records(
+        "gpus", "GPUs",
+        index=N, name=T, capability=V, memory_total_mib=N, memory_used_mib=N, memory_used_percent=N, mig=F, ecc=F,
+        uncorrected_errors=N, recovery_action=T, fabric=T, visible=F,
+    ),
+    _records("gpu.processes", "processes that hold GPU memory", gpu=N, pid=N, name=T, user=T, memory_mib=N),
+    _records("gpu.errors", "what the driver would not say about a GPU", index=N, question=T, text=T),
+    # tools that JIT compilation needs
+    FactSpec("toolchain.nvcc", T, "nvcc"),
+    FactSpec("toolchain.nvcc_version", V, "nvcc's version"),
+    FactSpec("toolchain.nvcc_major", T, "nvcc's major version"),
+    FactSpec("toolchain.cuda_home", T, "CUDA folder that JIT compilation would use"),
+    FactSpec("toolchain.cuda_home_valid", F, "CUDA_HOME, where it is set, names a folder with a toolkit"),
+    FactSpec("toolchain.cuda_headers", F, "cuda_runtime.h is below that folder"),
+    FactSpec("toolchain.ninja", T, "ninja"),
+    FactSpec("toolchain.cxx", T, "C++ compiler"),
+    FactSpec("toolchain.cxx_version", V, "C++ compiler's version"),
+    FactSpec("toolchain.libcuda_link", F, "libcuda.so (the link name) can be found"),
+    FactSpec("toolchain.ptxas", T, "ptxas that triton would use"),
+    FactSpec("toolchain.ptxas_version", V, "version of that ptxas"),
+    # the machine
+    FactSpec("os.name", T, "operating system (linux, darwin, windows)"),
+    FactSpec("os.id", T, "distribution (debian, ubuntu, rhel, ...)"),
+    FactSpec("os.family", T, "distribution family (debian, rhel, suse, arch, alpine)"),
+    FactSpec("os.version", T, "version of the distribution"),
+    FactSpec("os.kernel", T, "kernel release"),
+    FactSpec("libc.name", T, "C library (glibc, musl)"),
+    FactSpec("libc.version", V, "C library's version"),
+    FactSpec("cpu.arch", T, "CPU architecture (x86_64, aarch64)"),
+    FactSpec("container.kind", T, "docker, podman, kubernetes, wsl2, gvisor, modal, runpod, lxc, ... or none"),
+    FactSpec("container.wsl", T, "WSL version (1 or 2), absent elsewhere"),
+    FactSpec("memory.total_mib", N, "memory of the machine"),
+    FactSpec("memory.limit_mib", N, "memory limit of the cgroup"),
+    FactSpec("cpu.limit", N, "CPU limit of the cgroup, in cores"),
+    FactSpec("shm.total_mib", N, "size of /dev/shm"),
+    FactSpec("limits.nofile", N, "open files (soft limit; -1 is unlimited)"),
+    FactSpec("limits.memlock_kib", N, "locked memory (soft limit, KiB; -1 is unlimited)"),
+    _records("disks", "folders that SGLang writes to", use=T, path=T, free_gib=N, writable=F, problem=T),
+    FactSpec("proxy.catches_localhost", F, "an HTTP proxy is set and NO_PROXY does not except localhost"),
+    # variables and ports
+    FactSpec("variable.*", T, "environment variable"),
+    FactSpec("variables", L, "names of the variables that matter and are set"),
+    _records("variables.unread", "SGLang variables that this release never reads", name=T, suggestion=T),
+    _records("ports", "TCP ports asked for", port=N, family=T, free=F, problem=T, holder=T, pid=N, user=T, use=T),
+    # --deep
+    _records("imports", "imports tried in child processes", module=T, ok=F, seconds=N, error=T),
+    FactSpec("pip.version", V, "pip in the target"),
+    _records("pip.differences", "distributions that pip sees differently", name=T, pip=T, seen=T),
+    # commands for the cures
+    FactSpec("command.install", T, "command that installs packages into the target"),
+    FactSpec("command.uninstall", T, "command that removes packages from the target"),
+)  # fmt: skip
+
+_EXACT = {spec.name: spec for spec in CATALOGUE if not spec.name.endswith("*")}
+_FAMILIES = {spec.name[:-1]: spec for spec in CATALOGUE if spec.name.endswith("*")}
+
+
+def spec_of(name: str) -> FactSpec | None:
+    """Return the entry of a fact's name, or None where there is no such fact."""
+    if spec := _EXACT.get(name):
+        return spec
+    return next((spec for prefix, spec in _FAMILIES.items() if name.startswith(prefix) and name != prefix), None)
+
+
+def unknown_fact(name: str) -> str:
+    """Return the error text for a fact that does not exist, with the nearest one."""
+    return f"there is no fact {name!r}.{did_you_mean(name, list(_EXACT))} See: sgldoctor rules facts"
+
+
+def label_of(name: str) -> str:
+    """Return how a report calls a fact."""
+    spec = spec_of(name)
+    if spec is None or spec.name.endswith("*"):
+        return name.partition(".")[2] or name
+    return spec.label

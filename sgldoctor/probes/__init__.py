@@ -1,0 +1,1 @@
+"""Probes observe: one module per question, each a function from a System to facts; `run` asks them all."""

@@ -1,0 +1,197 @@
+"""Reading a Python package index: the simple API (PEP 503, 691), METADATA (PEP 658), parts of wheels."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from packaging.utils import canonicalize_name
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from sgldoctor.errors import SgldoctorError
+
+if TYPE_CHECKING:
+    from sgldoctor.system import System
+
+ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
+TIMEOUT = (10, 60)  # seconds to connect, and between two bytes
+RETRIES = 4
+_INDEX_VARIABLES = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")
+_PIP_DEFAULT = re.compile(r"Base URL of the Python Package Index \(default (https?://[^\s)]+)\)")
+_BLOCK = 1 << 16
+
+
+class PackageIndexError(SgldoctorError):
+    """The package index cannot be found or read."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFile:
+    """One file of a project as the index lists it."""
+
+    name: str
+    url: str
+    requires_python: str | None
+    uploaded: str | None
+    yanked: bool
+    has_metadata: bool
+
+
+def find_index(system: System) -> str:
+    """Return the URL of the simple index that pip or uv is configured to use, else pip's own default.
+
+    Raises:
+        PackageIndexError: nothing is configured, and there is no pip to ask.
+    """
+    environment = system.environ()
+    for variable in _INDEX_VARIABLES:
+        if value := environment.get(variable, "").strip():
+            return value.partition("=")[2] if re.match(r"[\w.-]+=", value) else value  # uv allows NAME=URL
+    pip = [system.own_python(), "-m", "pip"]
+    try:
+        configured = system.run([*pip, "config", "get", "global.index-url"], timeout=30)
+        if configured.code == 0 and configured.out.strip():
+            return configured.out.strip()
+        usage = system.run([*pip, "install", "--help"], timeout=30).out
+    except OSError as error:
+        raise PackageIndexError(f"pip cannot be asked for the package index: {error}") from error
+    if found := _PIP_DEFAULT.search(" ".join(usage.split())):
+        return found[1]
+    raise PackageIndexError("no package index is configured; name one with --index-url")
+
+
+class PackageIndex:
+    """A session with one package index; safe to use from several threads."""
+
+    def __init__(self, url: str, connections: int, certificates: str | None = None) -> None:
+        if urlsplit(url).scheme not in {"http", "https"}:
+            raise PackageIndexError("the package index must be an http or https URL")
+        self._url = url.rstrip("/")
+        retry = Retry(total=RETRIES, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504))
+        self._session = requests.Session()
+        self._session.headers["User-Agent"] = "sgldoctor-refresh"
+        if certificates:
+            self._session.verify = certificates
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=connections, max_retries=retry))
+
+    def files(self, project: str) -> list[IndexFile]:
+        """Return all files of a project, as JSON or as HTML, whichever the index answers with."""
+        page = f"{self._url}/{canonicalize_name(project)}/"
+        answer = self.get(page, Accept=ACCEPT)
+        if "json" in answer.headers.get("Content-Type", ""):
+            return [_from_json(row, answer.url) for row in answer.json()["files"]]
+        parser = _Anchors()
+        parser.feed(answer.text)
+        return [_from_anchor(name, attributes, answer.url) for name, attributes in parser.found]
+
+    def metadata(self, wheel: IndexFile) -> bytes:
+        """Return a wheel's METADATA: the file beside it where offered, else that part of the wheel alone."""
+        if wheel.has_metadata:
+            return self.get(f"{wheel.url}.metadata").content
+        try:
+            with zipfile.ZipFile(io.BufferedReader(_RemoteFile(self, wheel.url), _BLOCK)) as archive:
+                for name in archive.namelist():
+                    if re.fullmatch(r"[^/]+\.dist-info/METADATA", name):
+                        return archive.read(name)
+        except zipfile.BadZipFile as error:
+            raise PackageIndexError(f"{wheel.name} is no readable wheel: {error}") from error
+        raise PackageIndexError(f"{wheel.name} holds no METADATA")
+
+    def get(self, url: str, **headers: str) -> requests.Response:
+        """Fetch a URL.
+
+        Raises:
+            PackageIndexError: no answer, or an error; the text holds no URL, so no password.
+        """
+        name = urlsplit(url).path.rstrip("/").rpartition("/")[2]
+        try:
+            answer = self._session.get(url, headers=headers, timeout=TIMEOUT)
+        except requests.RequestException as error:
+            problem = type(error).__name__
+            raise PackageIndexError(f"the package index does not answer for {name}: {problem}") from None
+        if not answer.ok:
+            raise PackageIndexError(f"the package index answers {answer.status_code} for {name}")
+        return answer
+
+
+class _RemoteFile(io.RawIOBase):
+    """A file on a web server that is read piece by piece with Range requests."""
+
+    def __init__(self, index: PackageIndex, url: str) -> None:
+        super().__init__()
+        self._index, self._url, self._at = index, url, 0
+        first = self._fetch("bytes=0-0")
+        self._whole = first.content if first.status_code == requests.codes.ok else None
+        total = first.headers.get("Content-Range", "").rpartition("/")[2]
+        if self._whole is None and not total.isdigit():
+            raise PackageIndexError("the package index does not tell how large its files are")
+        self._size = int(total) if self._whole is None else len(self._whole)
+
+    def _fetch(self, span: str) -> requests.Response:
+        return self._index.get(self._url, Range=span, **{"Accept-Encoding": "identity"})
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
+        end = min(self._at + len(buffer), self._size)
+        if end <= self._at:
+            return 0
+        if self._whole is not None:
+            piece = self._whole[self._at : end]
+        else:
+            piece = self._fetch(f"bytes={self._at}-{end - 1}").content[: end - self._at]
+        buffer[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
+
+
+class _Anchors(HTMLParser):
+    """Collects the links of an index page: text and attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self._open: dict[str, str | None] | None = None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._open = dict(attrs) if tag == "a" else self._open
+
+    def handle_data(self, data: str) -> None:
+        if self._open is not None and data.strip():
+            self.found.append((data.strip(), self._open))
+            self._open = None
+
+
+def _from_json(row: dict[str, Any], page: str) -> IndexFile:
+    return IndexFile(
+        row["filename"], urljoin(page, row["url"]), row.get("requires-python"), row.get("upload-time"),
+        bool(row.get("yanked")), bool(row.get("core-metadata") or row.get("dist-info-metadata")),
+    )  # fmt: skip
+
+
+def _from_anchor(name: str, attributes: dict[str, str | None], page: str) -> IndexFile:
+    offered = attributes.get("data-core-metadata") or attributes.get("data-dist-info-metadata")
+    return IndexFile(
+        name, urljoin(page, attributes.get("href") or "").partition("#")[0],
+        attributes.get("data-requires-python"), attributes.get("data-upload-time"),
+        "data-yanked" in attributes, offered not in {None, "", "false"},
+    )  # fmt: skip

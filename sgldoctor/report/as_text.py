@@ -1,0 +1,172 @@
+"""The report that people read: the answer first, then one line per subject, then what to type."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from sgldoctor.diagnose import fill
+from sgldoctor.report.model import Status, Verdict
+from sgldoctor.report.redacted import redacted
+from sgldoctor.rules.model import SUBJECTS, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sgldoctor.redact import Redactor
+    from sgldoctor.report.model import Finding, Report
+
+MARKS = {"error": "FAIL", "warning": "warn", "unknown": "?", "info": "note", "ok": "ok"}
+STYLES = {"error": "bold red", "warning": "yellow", "unknown": "cyan", "info": "blue", "ok": "green"}
+_INDENT = " " * 8
+
+# What a line says when nothing is wrong; the first template of which every fact is known.
+_SUMMARIES: dict[str, tuple[str, ...]] = {
+    "host": (
+        "{os.id} {os.version}, {libc.name} {libc.version}, {cpu.arch}",
+        "{os.name}, {cpu.arch}",
+        "{os.id} {os.version}",
+    ),
+    "container": ("{container.kind}",),
+    "driver": ("{driver.version}, CUDA up to {driver.cuda}", "{driver.version}"),
+    "gpu": ("{gpu.count} x {gpu.models}",),
+    "memory": ("{memory.total_mib} MiB, /dev/shm {shm.total_mib} MiB", "{memory.total_mib} MiB"),
+    "python": ("{python.version}, {python.environment}", "{python.version}"),
+    "sglang": ("{package.sglang}",),
+    "torch": ("{package.torch}, CUDA {torch.cuda}", "{package.torch}"),
+    "sgl-kernel": ("{kernel.distribution} {kernel.version}",),
+    "flashinfer": ("{package.flashinfer-python}", "{package.flashinfer}"),
+    "transformers": ("{package.transformers}",),
+    "vllm": ("{package.vllm}",),
+    "toolchain": ("nvcc {toolchain.nvcc_version}",),
+}
+
+
+def lines(report: Report, redactor: Redactor, width: int) -> Iterator[tuple[str, str]]:
+    """Yield (text, style) line by line; prose is wrapped to the width, commands never."""
+    report = redacted(report, redactor, homes=True)
+    yield from _wrapped(headline(report), width, style=STYLES[_key(report.verdict)])
+    snapshot = report.snapshot
+    if prefix := snapshot.text("python.prefix"):
+        yield "", ""
+        yield (
+            f"Examined {prefix} (Python {snapshot.text('python.version')}): {snapshot.text('python.chosen_because')}",
+            "",
+        )
+        if others := snapshot.texts("python.others"):
+            yield from _wrapped(
+                f"Not examined: {'; '.join(others)}. Choose with --venv or --python.", width, style="dim"
+            )
+    yield "", ""
+    for state, subject in _ordered(report):
+        yield from _subject(report, subject, state, width)
+    yield "", ""
+    yield summary(report), ""
+
+
+def headline(report: Report) -> str:
+    """Return the one sentence that the reader needs: the root cause, or that nothing is wrong."""
+    roots = [finding for finding in report.found if not finding.explained_by]
+    if report.verdict in {Verdict.ERROR, Verdict.WARNING} and roots:
+        more = len([f for f in roots if f.severity is roots[0].severity]) - 1
+        kind = roots[0].severity.value
+        tail = f" (and {more} more {kind}{'s' * (more > 1)}, below)" if more else ""
+        return f"{MARKS[kind]}: {roots[0].message.rstrip('.')}.{tail}"
+    passed = report.counts["ok"]
+    if report.verdict is Verdict.UNKNOWN:
+        return f"?: Nothing wrong was found, but {report.counts['unknown']} checks could not be made; {passed} passed."
+    return f"ok: Nothing is wrong. {passed} checks passed."
+
+
+def summary(report: Report) -> str:
+    """Return the last line: how many checks came to what."""
+    counts = report.counts
+    words = [
+        f"{counts['errors']} error{'s' * (counts['errors'] != 1)}",
+        f"{counts['warnings']} warning{'s' * (counts['warnings'] != 1)}",
+        f"{counts['unknown']} not judged",
+        f"{counts['ok']} ok",
+        f"{counts['not_applicable']} not applicable",
+    ]
+    return f"{', '.join(words)}. Details of a rule: sgldoctor rules show ID"
+
+
+def _key(verdict: Verdict) -> str:
+    return verdict.value
+
+
+def _ordered(report: Report) -> list[tuple[str, str]]:
+    """Return (state, subject): failures first, then warnings, unknowns, notes, then what is fine."""
+    order = list(MARKS)
+    first = list(dict.fromkeys(finding.subject for finding in report.found))
+    states = [(state, subject) for subject in SUBJECTS if (state := _state(report, subject))]
+    return sorted(
+        states,
+        key=lambda item: (order.index(item[0]), first.index(item[1]) if item[1] in first else 0),
+    )
+
+
+def _state(report: Report, subject: str) -> str | None:
+    found = {finding.severity.value for finding in report.found if finding.subject == subject}
+    statuses = {check.status for check in report.checks if check.subject == subject}
+    for severity in ("error", "warning"):
+        if severity in found:
+            return severity
+    if any(f.subject == subject and f.severity is not Severity.INFO for f in report.unknown):
+        return "unknown"
+    if "info" in found:
+        return "info"
+    return "ok" if Status.OK in statuses else None
+
+
+def _subject(report: Report, subject: str, state: str, width: int) -> Iterator[tuple[str, str]]:
+    facts = next(filter(None, (fill(text, report.snapshot, {}) for text in _SUMMARIES.get(subject, ()))), "")
+    unknown = [finding for finding in report.unknown if finding.subject == subject]
+    if state == "unknown":
+        facts = _unknown_text(unknown, facts)
+    first, *rest = list(_wrapped(f"{MARKS[state]:<6}{subject:<13} {facts}".rstrip(), width, indent=" " * 20))
+    yield first[0], STYLES[state]
+    yield from rest
+    found = [finding for finding in report.found if finding.subject == subject]
+    for finding in found:
+        yield from _finding(report, finding, width)
+    if unknown and state in {"error", "warning"}:
+        yield from _wrapped(f"Not judged: {_unknown_text(unknown, '')}", width, indent=_INDENT, style=STYLES["unknown"])
+        yield "", ""
+
+
+def _unknown_text(unknown: list[Finding], facts: str) -> str:
+    reasons = "; ".join(dict.fromkeys(part for finding in unknown for part in finding.message.split("; ")[:1]))
+    text = f"{len(unknown)} check{'s' * (len(unknown) != 1)} not judged: {reasons}"
+    return f"{facts} ({text})" if facts else text
+
+
+def _finding(report: Report, finding: Finding, width: int) -> Iterator[tuple[str, str]]:
+    if finding.explained_by:
+        root = next(other.title for other in report.found if other.id == finding.explained_by)
+        yield from _wrapped(f"{finding.message} This follows from: {root}.", width, indent=_INDENT)
+        yield "", ""
+        return
+    style = STYLES[finding.severity.value]
+    unconfirmed = "" if finding.confirmed else " (unconfirmed: known from reports only)"
+    yield from _wrapped(f"{finding.message}{unconfirmed}", width, indent=_INDENT, style=style)
+    yield from _wrapped(f"Why: {finding.cause}", width, indent=_INDENT)
+    for evidence in finding.evidence:
+        yield from _wrapped(f"Seen: {evidence.what} ({evidence.where})", width, indent=_INDENT, style="dim")
+    for number, fix in enumerate(finding.fixes):
+        text = fix.text if number == 0 or fix.text.startswith("Or") else f"Or: {fix.text}"
+        yield from _wrapped(text, width, indent=_INDENT)
+        if fix.command:
+            yield "", ""
+            yield f"{_INDENT}  {fix.command}", "bold"
+            yield "", ""
+    yield from _wrapped(f"Rule: {finding.id}", width, indent=_INDENT, style="dim")
+    yield "", ""
+
+
+def _wrapped(text: str, width: int, *, indent: str = "", style: str = "") -> Iterable[tuple[str, str]]:
+    wrapper = textwrap.TextWrapper(
+        max(width, 40), initial_indent=indent if indent == _INDENT else "", subsequent_indent=indent,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    return [(line, style) for line in wrapper.wrap(text)]

@@ -1,0 +1,1 @@
+"""The rule database: problems and tables, read from YAML and JSON, checked before use."""

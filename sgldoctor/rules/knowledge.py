@@ -1,0 +1,146 @@
+"""The tables beside the problems: GPUs, driver minimums, kernel windows, sglang releases; each read on first use."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sgldoctor.errors import UsageError, did_you_mean
+from sgldoctor.rules.conditions import specifier_of, version_of
+from sgldoctor.rules.load import read_yaml, rules_folder
+
+
+@dataclass(frozen=True, slots=True)
+class GpuModel:
+    """One row of gpus.yaml."""
+
+    name: str
+    capability: str
+    architecture: str
+    memory_gib: float | None
+    kind: str
+    cpu: str
+
+
+@lru_cache(maxsize=8)
+def table(name: str) -> dict[str, Any]:
+    """Return one table of rules/knowledge by its file name.
+
+    Raises:
+        RulesError: it is missing or damaged.
+    """
+    path = rules_folder() / "knowledge" / name
+    if path.suffix == ".json":
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    return dict(read_yaml(path))
+
+
+def _plain(name: str) -> str:
+    """Return a GPU's name as people type it: lower case, no maker, no punctuation."""
+    words = re.sub(r"[^a-z0-9]+", " ", name.lower()).split()
+    return " ".join(word for word in words if word not in {"nvidia", "geforce", "tesla", "quadro"})
+
+
+@lru_cache(maxsize=1)
+def _gpu_rows() -> dict[str, dict[str, Any]]:
+    rows: dict[str, dict[str, Any]] = {}
+    for row in table("gpus.yaml")["gpus"]:
+        for name in (row["name"], *row.get("aliases", ())):
+            rows.setdefault(name.lower(), row)
+            rows.setdefault(_plain(name), row)
+            rows.setdefault(_plain(name).replace(" ", ""), row)
+    return rows
+
+
+def find_gpu(name: str) -> GpuModel | None:
+    """Return the model of that name or alias, or None. ``A40``, ``nvidia a40`` and ``rtx-5090`` are all known."""
+    rows = _gpu_rows()
+    row = rows.get(name.lower()) or rows.get(_plain(name)) or rows.get(_plain(name).replace(" ", ""))
+    if row is None:
+        return None
+    return GpuModel(
+        row["name"],
+        str(row["capability"]),
+        row["architecture"],
+        row.get("memory_gib"),
+        row["kind"],
+        row.get("cpu", "any"),
+    )
+
+
+def gpu(name: str) -> GpuModel:
+    """Return the model of that name or alias.
+
+    Raises:
+        UsageError: the table knows no such GPU.
+    """
+    if found := find_gpu(name):
+        return found
+    names = sorted({str(row["name"]) for row in table("gpus.yaml")["gpus"]} | set(_gpu_rows()))
+    raise UsageError(f"Unknown GPU {name!r}.{did_you_mean(name.lower(), names)} List them with: sgldoctor rules gpus")
+
+
+def kernel_window(package: str, version: str) -> dict[str, Any] | None:
+    """Return the row of kernel_windows.yaml for a kernel version, or None where it was never measured."""
+    return _row(table("kernel_windows.yaml")["windows"], package, version)
+
+
+def kernel_gpu_code(package: str, version: str, arch: str) -> dict[str, Any] | None:
+    """Return the GPU code that was read in a kernel's wheel for a CPU architecture, or None."""
+    rows = [row for row in table("kernel_windows.yaml")["gpu_code"] if row["arch"] == arch]
+    return _row(rows, package, version)
+
+
+def _row(rows: list[dict[str, Any]], package: str, version: str) -> dict[str, Any] | None:
+    parsed = version_of(version)
+    if parsed is None:
+        return None
+    return next(
+        (row for row in rows if package in row["packages"] and specifier_of(row["versions"]).contains(parsed)),
+        None,
+    )
+
+
+def kernel_for_torch(torch: str) -> str | None:
+    """Return the newest kernel requirement known to fit a torch version, such as ``sgl-kernel==0.3.15``."""
+    parsed = version_of(torch)
+    if parsed is None:
+        return None
+    found = table("kernel_windows.yaml")["fits_latest"].get(f"{parsed.major}.{parsed.minor}")
+    return str(found) if found else None
+
+
+def min_driver(cuda: str) -> str | None:
+    """Return the oldest Linux driver that runs programs of a CUDA version (minor-version compatibility)."""
+    major = int(cuda.split(".", maxsplit=1)[0])
+    row = next((row for row in table("cuda_drivers.yaml")["majors"] if row["major"] == major), None)
+    return str(row["min_driver"]) if row else None
+
+
+def sglang_release(version: str) -> dict[str, Any] | None:
+    """Return the row of an sglang release, or None where the table does not know it."""
+    row = table("sglang.json")["releases"].get(version)
+    return dict(row) if row else None
+
+
+def newest_sglang() -> str:
+    """Return the newest release that the table knows."""
+    versions = [parsed for text in table("sglang.json")["releases"] if (parsed := version_of(text))]
+    return str(max(versions))
+
+
+def torch_build(version: str) -> dict[str, Any] | None:
+    """Return what was measured in the default Linux x86_64 build of a torch version: its CUDA and GPU targets.
+
+    A local label such as ``+cu126`` names another build, which this table does not hold.
+    """
+    parsed = version_of(version)
+    if parsed is None or parsed.local is not None:
+        return None
+    return next(
+        (row for row in table("torch_builds.yaml")["builds"] if specifier_of(row["torch"]).contains(parsed)),
+        None,
+    )

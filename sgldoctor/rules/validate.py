@@ -1,0 +1,136 @@
+"""Proving rule files: shape, patterns, and that every example comes out as it says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sgldoctor.derive import derive
+from sgldoctor.diagnose import judge
+from sgldoctor.errors import RulesError
+from sgldoctor.facts import Kind, spec_of, unknown_fact
+from sgldoctor.report.model import Status
+from sgldoctor.rules.load import load_problems, read_problems, rules_folder
+from sgldoctor.snapshot import Known, Snapshot, Unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sgldoctor.rules.model import Problem
+
+EXPECTED = {
+    "match": frozenset({Status.FOUND}),
+    "no_match": frozenset({Status.OK, Status.NOT_APPLICABLE}),
+    "unknown": frozenset({Status.UNKNOWN}),
+}
+
+
+def validate_rules(paths: tuple[Path, ...]) -> tuple[int, int]:
+    """Return how many rules and examples were proved.
+
+    Args:
+        paths: rule files or folders; none: the shipped rules.
+
+    Raises:
+        RulesError: listing every error of every file.
+    """
+    problems = read_problems(paths or (rules_folder() / "problems",), examples=True)
+    if paths:
+        load_problems(paths)  # ids and consequences, together with the shipped rules
+    errors = [error for problem in problems for error in problem_errors(problem)]
+    if errors:
+        raise RulesError(errors)
+    return len(problems), sum(len(problem.examples.get(kind) or ()) for problem in problems for kind in EXPECTED)
+
+
+def problem_errors(problem: Problem) -> Iterator[str]:
+    """Yield what is wrong with one rule's patterns and examples."""
+    yield from _pattern_errors(problem)
+    unknown_keys = set(problem.examples) - set(EXPECTED)
+    if unknown_keys:
+        yield f"{problem.path}: examples: unknown key {min(unknown_keys)!r}; known: {', '.join(EXPECTED)}"
+    if not problem.require:
+        return
+    for kind, expected in EXPECTED.items():
+        examples = [item for item in problem.examples.get(kind) or () if "facts" in item]
+        if not examples:
+            yield f"{problem.path}: examples.{kind}: a check needs at least one example with facts"
+        for example in examples:
+            yield from _example_errors(problem, kind, example, expected)
+
+
+def example_status(problem: Problem, example: dict[str, Any]) -> Status:
+    """Return what a rule makes of an example; facts that it does not give are unknown or follow from the others."""
+    return judge(problem, derive(example_snapshot(example["facts"])))
+
+
+def example_snapshot(facts: dict[str, Any]) -> Snapshot:
+    """Return the snapshot that an example describes; the value ``unknown: reason`` is an unknown fact.
+
+    Packages that an example does not name are absent as soon as it names one.
+    """
+    built = {
+        name: Unknown(str(value["unknown"]))
+        if isinstance(value, dict) and value.keys() == {"unknown"}
+        else Known(value, "example")
+        for name, value in facts.items()
+    }
+    if any(name.startswith("package.") for name in facts) and "packages" not in facts:
+        built["packages"] = Known(
+            [
+                {"name": name.removeprefix("package."), "version": value}
+                for name, value in facts.items()
+                if name.startswith("package.") and isinstance(value, str)
+            ],
+            "example",
+        )
+    return Snapshot(built)
+
+
+def _example_errors(problem: Problem, kind: str, example: dict[str, Any], expected: frozenset[Status]) -> Iterator[str]:
+    place = f"{problem.path}: examples.{kind} ({example.get('name', 'no name')})"
+    if not example.get("name"):
+        yield f"{place}: an example needs a name"
+    for name, value in example["facts"].items():
+        spec = spec_of(name)
+        if spec is None:
+            yield f"{place}: {unknown_fact(name)}"
+        elif not _fits(spec.kind, value):
+            yield f"{place}: {name} is a {spec.kind.value} fact; {value!r} is none (quote versions)"
+        elif spec.kind is Kind.RECORDS and isinstance(value, list):
+            for field in {key for record in value for key in record} - set(spec.fields):
+                yield f"{place}: records of {name} have no field {field!r}; known: {', '.join(spec.fields)}"
+    status = example_status(problem, example)
+    if status not in expected:
+        yield f"{place}: expected {' or '.join(sorted(s.value for s in expected))}, came out as {status.value}"
+
+
+def _fits(kind: Kind, value: Any) -> bool:  # noqa: ANN401 - any YAML value
+    if value is None or (isinstance(value, dict) and value.keys() == {"unknown"}):
+        return True
+    match kind:
+        case Kind.TEXT | Kind.VERSION:
+            return isinstance(value, str)
+        case Kind.NUMBER:
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case Kind.FLAG:
+            return isinstance(value, bool)
+        case Kind.TEXTS:
+            return isinstance(value, list) and all(isinstance(item, str) for item in value)
+        case Kind.RECORDS:
+            return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+def _pattern_errors(problem: Problem) -> Iterator[str]:
+    """Yield patterns that RE2, which matches in linear time, does not compile."""
+    if not problem.signatures:
+        return
+    import re2  # noqa: PLC0415 - only rules with signatures need the engine
+
+    for number, signature in enumerate(problem.signatures, start=1):
+        for key, patterns in signature.items():
+            for pattern in patterns:
+                try:
+                    re2.compile(pattern)
+                except re2.error as error:
+                    yield f"{problem.path}: signatures[{number}].{key}: {pattern!r} does not compile: {error}"

@@ -1,0 +1,47 @@
+"""Reading requirements files as pip does: nested -r and -c, markers, extras; nothing is fetched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sgldoctor.errors import TargetError
+
+
+def read(path: str) -> list[dict[str, Any]]:
+    """Return ``{name, extras, specifier, marker, constraint, where}`` for each requirement.
+
+    Args:
+        path: a requirements file.
+
+    Raises:
+        TargetError: it or a nested file cannot be read, or a line is no requirement.
+    """
+    from pip_requirements_parser import (  # noqa: PLC0415 - 0.3 s, and only for -r
+        InstallationError,
+        RequirementsFile,
+    )  # fmt: skip
+
+    try:
+        parsed = RequirementsFile.from_file(path, include_nested=True)
+    except (InstallationError, OSError) as error:
+        reason = " ".join(str(error).replace("|n", " ").split())
+        raise TargetError(f"Cannot read {path}: {reason}. Name a requirements file.") from None
+    except (RecursionError, UnicodeError) as error:
+        reason = "its -r lines go in a circle" if isinstance(error, RecursionError) else str(error)
+        raise TargetError(f"Cannot read {path}: {reason}.") from None
+    if parsed.invalid_lines:
+        bad = parsed.invalid_lines[0]
+        where = f"{bad.requirement_line.filename}, line {bad.requirement_line.line_number}"
+        raise TargetError(f"{where}: {bad.requirement_line.line!r} is no requirement. Mend the line and run again.")
+    return [
+        {
+            "name": str(item.name),
+            "extras": sorted(item.extras),
+            "specifier": str(item.specifier or ""),
+            "marker": str(item.marker) if item.marker else None,
+            "constraint": bool(item.is_constraint),
+            "where": f"{item.requirement_line.filename}, line {item.requirement_line.line_number}",
+        }
+        for item in parsed.requirements
+        if item.name
+    ]
