@@ -102,7 +102,7 @@ class Redactor:
             question: {self.without_home(key, "/home/user"): self._note(question, note) for key, note in notes.items()}
             for question, notes in document["questions"].items()
         }
-        return {**document, "questions": questions}
+        return {**document, "scope": self._shared(document["scope"]), "questions": questions}
 
     def _note(self, question: str, note: dict[str, Any]) -> dict[str, Any]:
         if question == "environ" and "answer" in note:

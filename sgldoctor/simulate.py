@@ -34,6 +34,8 @@ def simulate(snapshot: Snapshot, machine: Machine) -> Snapshot:
     facts: Facts = {}
     if machine.gpus:
         facts |= _gpus(machine.gpus)
+        if machine.arch is None and all(gpu_model(name).cpu == "aarch64" for name in machine.gpus):
+            facts["cpu.arch"] = Known("aarch64", "--gpu names a GPU that is bound to an Arm processor")
         if machine.driver is None and snapshot.value("driver.state") != "ok":
             facts |= {"driver.state": Known("ok", "assumed with --gpu")}
     if machine.driver is not None:

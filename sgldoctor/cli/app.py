@@ -51,7 +51,7 @@ def options(
 
 def main() -> None:
     """Run the program and leave with a code of the one table."""
-    code = _run()
+    code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -61,13 +61,15 @@ def main() -> None:
     os._exit(code)
 
 
-def _run() -> int:
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; every error has become a line on stderr."""
+    debug = "--debug" in arguments
     try:
-        app(standalone_mode=True)
+        app(args=arguments, prog_name="sgldoctor")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(bool(end.code))
     except SgldoctorError as error:
-        _trace()
+        _trace(debug=debug)
         sys.stderr.write(f"sgldoctor: {error}\n")
         return int(error.exit_code)
     except BrokenPipeError:
@@ -77,7 +79,7 @@ def _run() -> int:
         sys.stderr.write("sgldoctor: interrupted\n")
         return 130
     except Exception as error:
-        _trace()
+        _trace(debug=debug)
         sys.stderr.write(
             f"sgldoctor: internal error: {type(error).__name__}: {error}. This is a fault of sgldoctor. "
             "Run again with --debug in front of the command and report what it prints.\n"
@@ -86,9 +88,9 @@ def _run() -> int:
     return int(ExitCode.OK)
 
 
-def _trace() -> None:
+def _trace(*, debug: bool) -> None:
     """Print the traceback of the error in hand, where ``--debug`` asks for it."""
-    if "--debug" in sys.argv:
+    if debug:
         import traceback  # noqa: PLC0415 - only for people who develop sgldoctor
 
         traceback.print_exc()

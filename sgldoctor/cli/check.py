@@ -217,10 +217,10 @@ def command(  # noqa: PLR0913 - every option of the command stands here
     from sgldoctor.simulate import Machine  # noqa: PLC0415
 
     selection = _Selection(only or [], skip or [])
-    ports = dict.fromkeys(port or [30000], "server")
-    ports |= {number: use for number, use in ((dist_init_port, "dist-init"), (metrics_port, "metrics")) if number}
+    ports = [(number, "server") for number in port or [30000]]
+    ports += [(number, use) for number, use in ((dist_init_port, "dist-init"), (metrics_port, "metrics")) if number]
     sources = Sources(
-        venv=venv, python=python, root=root, requirements=tuple(requirement or ()), saved=from_, deep=deep, ports=ports,
+        venv=venv, python=python, root=root, requirements=tuple(requirement or ()), saved=from_, deep=deep, ports=tuple(ports),
         machine=selection.any(MACHINE_SUBJECTS), environment=selection.any(ENVIRONMENT_SUBJECTS), record=record, save=save,
     )  # fmt: skip
     sources.refuse_contradictions()

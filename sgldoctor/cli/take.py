@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from sgldoctor.api import load_snapshot, save_snapshot
@@ -23,7 +23,7 @@ class Sources:
     requirements: tuple[str, ...] = ()
     saved: str | None = None
     deep: bool = False
-    ports: dict[int, str] = field(default_factory=dict)
+    ports: tuple[tuple[int, str], ...] = ()
     machine: bool = True
     environment: bool = True
     record: str | None = None
@@ -73,7 +73,8 @@ def _observe(sources: Sources, machine: Machine) -> tuple[Snapshot, Redactor]:
 
     if sources.root and not Path(sources.root).is_dir():
         raise TargetError(f"{sources.root} is no folder. Name the folder that an image was unpacked into.")
-    inner: System = RecordedSystem(sources.saved) if sources.saved else RealSystem(sources.root)
+    recorded = RecordedSystem(sources.saved) if sources.saved else None
+    inner: System = recorded or RealSystem(sources.root)
     system = RecordingSystem(inner) if sources.record else inner
     try:
         redactor = Redactor(system.environ())
@@ -81,13 +82,17 @@ def _observe(sources: Sources, machine: Machine) -> tuple[Snapshot, Redactor]:
         redactor = Redactor()
     scope = Scope(
         python=sources.python, venv=sources.venv, rooted=sources.root is not None, ports=sources.ports,
-        environment=sources.environment, machine=sources.machine,
-        requirements=sources.requirements, deep=sources.deep,
-        python_version=machine.python_version,
+        requirements=sources.requirements, deep=sources.deep, python_version=machine.python_version,
     )  # fmt: skip
+    if recorded and recorded.scope:
+        told = recorded.scope
+        scope = Scope(
+            **{**told, "ports": tuple(map(tuple, told["ports"])), "requirements": tuple(told["requirements"])}
+        )
+    scope = replace(scope, environment=sources.environment, machine=sources.machine)
     snapshot = observe(system, scope)
     if isinstance(system, RecordingSystem) and sources.record:
-        system.save(sources.record, redactor)
+        system.save(sources.record, redactor, asdict(scope))
     return snapshot, redactor
 
 

@@ -34,13 +34,12 @@ def derive(snapshot: Snapshot) -> Facts:
 
 def _carrier(snapshot: Snapshot) -> Facts:
     """Return the distribution that carries sgl_kernel; probes say it, other snapshots name packages alone."""
-    for name in ("sglang-kernel", "sgl-kernel"):
-        fact = snapshot.get(f"package.{name}")
+    facts = {name: snapshot.get(f"package.{name}") for name in ("sglang-kernel", "sgl-kernel")}
+    for name, fact in facts.items():
         if isinstance(fact, Known) and fact.value is not None:
             return {"kernel.distribution": Known(name, fact.source), "kernel.version": fact}
-        if isinstance(fact, Unknown):
-            return {"kernel.distribution": fact, "kernel.version": fact}
-    return {"kernel.distribution": fact, "kernel.version": fact}
+    found = next((fact for fact in facts.values() if isinstance(fact, Unknown)), facts["sgl-kernel"])
+    return {"kernel.distribution": found, "kernel.version": found}
 
 
 def _windows(snapshot: Snapshot) -> Facts:

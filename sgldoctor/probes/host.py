@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 # os-release(5) names both places, the first wins
 _OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
-# words of ID and ID_LIKE; derived distributions name their parent in ID_LIKE
+# words of ID and ID_LIKE: derived distributions name a parent in ID_LIKE, so these are enough
 _FAMILIES = {
-    "debian": "debian", "ubuntu": "debian", "rhel": "rhel", "fedora": "rhel", "centos": "rhel", "openeuler": "rhel",
-    "suse": "suse", "opensuse": "suse", "sles": "suse", "arch": "arch", "alpine": "alpine",
+    "debian": "debian", "ubuntu": "debian", "rhel": "rhel", "fedora": "rhel", "openeuler": "rhel",
+    "suse": "suse", "arch": "arch", "alpine": "alpine",
 }  # fmt: skip
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 # the dynamic loaders that the psABI of each architecture fixes, then Debian's folders for it

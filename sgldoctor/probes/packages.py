@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from email.parser import HeaderParser
 from posixpath import join
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ _MATTERS = re.compile(
     r"|sgl-deep-gemm|deep-gemm|flash-attn(?:-.*)?|xgrammar|outlines|transformers|tokenizers|huggingface-hub|torchao"
     r"|vllm|numpy|ninja|setuptools|xformers|nvidia-.*|cuda-.*|pip|uv)$"
 )
+_HEADERS = ["Name", "Version", "Requires-Dist", "Provides-Extra"]
 _CANONICAL = re.compile(r"[-_.]+")
 
 
@@ -101,21 +101,19 @@ def read_distribution(system: System, name: str, folder: str, entry: str) -> Dis
     error: OSError | None = None
     for part in parts:
         try:
-            head = system.read_head(join(path, part) if part else path)
+            head = system.headers(join(path, part) if part else path, _HEADERS)
         except OSError as problem:
             error = error or problem
             continue
-        message = HeaderParser().parsestr(head)
-        stated = message["Version"]
+        version = next(iter(head.get("Version", ())), None)
         problem_text = None
-        if not message["Name"] or not stated:
-            problem_text = f"{part} names no {'version' if message['Name'] else 'name'}"
-        elif version_of(str(stated)) is None:
-            problem_text = f"its version {str(stated)[:40]!r} is not PEP 440"
+        if not head.get("Name") or not version:
+            problem_text = f"{part} names no {'version' if head.get('Name') else 'name'}"
+        elif version_of(version) is None:
+            problem_text = f"its version {version[:40]!r} is not PEP 440"
         return Distribution(
-            name, str(stated) if stated else listed, path, folder, problem_text,
-            tuple(str(line) for line in message.get_all("Requires-Dist", ())),
-            tuple(str(line) for line in message.get_all("Provides-Extra", ())),
+            name, version or listed, path, folder, problem_text,
+            tuple(head.get("Requires-Dist", ())), tuple(head.get("Provides-Extra", ())),
         )  # fmt: skip
     reason = (error.strerror or str(error)) if error else "no metadata"
     return Distribution(name, listed, path, folder, f"{parts[0]} cannot be read: {reason}")

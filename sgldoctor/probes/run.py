@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sgldoctor.facts import CATALOGUE
@@ -42,7 +42,7 @@ class Scope:
     python: str | None = None
     venv: str | None = None
     rooted: bool = False
-    ports: dict[int, str] = field(default_factory=lambda: {30000: "server"})
+    ports: tuple[tuple[int, str], ...] = ((30000, "server"),)
     environment: bool = True
     machine: bool = True
     requirements: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ def observe(system: System, scope: Scope) -> Snapshot:
     if scope.machine:
         tasks["gpu"] = lambda: gpu.probe(system)
         tasks["container"] = lambda: container.probe(system)
-        tasks["ports"] = lambda: ports.probe(system, scope.ports)
+        tasks["ports"] = lambda: ports.probe(system, dict(scope.ports))
         tasks["storage"] = lambda: storage.probe(system, target.interpreter.prefix if target else None)
     if target and not scope.requirements:
         tasks["environment"] = lambda: _environment(system, target)
@@ -126,8 +126,10 @@ def _run(tasks: dict[str, Callable[[], Facts]]) -> Facts:
     def work(name: str, task: Callable[[], Facts]) -> None:
         try:
             results[name] = task()
-        except (OSError, ValueError) as error:
-            problems[name] = getattr(error, "strerror", None) or str(error)
+        except OSError as error:
+            problems[name] = error.strerror or str(error)
+        except Exception as error:  # noqa: BLE001 - a fault of one probe is a fact; the others go on
+            problems[name] = f"{type(error).__name__}: {error}"
 
     threads = [threading.Thread(target=work, args=item, name=item[0], daemon=True) for item in tasks.items()]
     for thread in threads:

@@ -6,14 +6,16 @@ import re
 from posixpath import basename, dirname, join
 from typing import TYPE_CHECKING
 
-from sgldoctor.probes.toolkit import SPOKEN_VERSION, Search, cuda_home, libcuda_link, nvcc
+from sgldoctor.probes.toolkit import SPOKEN_VERSION, Search, cuda_home, nvcc
 from sgldoctor.snapshot import Fact, Facts, Known, Unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sgldoctor.system import System
 
 _USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # for an image, whose PATH is not seen
-_WRAPPERS = ("ccache", "sccache", "distcc")
+_WRAPPERS = ("ccache", "sccache")
 _GCC_FOLDER = "/usr/lib/gcc"
 # x86_64-linux-gnu-g++-12
 _NAMED_VERSION = re.compile(r"[gc]\+\+-(\d+(?:\.\d+)*)$")
@@ -29,18 +31,30 @@ def probe(
         search = Search(system, system.environ(), None)
     except OSError as error:
         search = Search(system, {"PATH": _USUAL_PATH}, Unknown(f"variables: {error.strerror or error}"))
+    facts: Facts = {}
+    for names, question in (
+        (("cuda_home", "cuda_home_valid", "cuda_headers", "libcuda_link"), lambda: cuda_home(search)),
+        (("nvcc", "nvcc_version", "nvcc_major"), lambda: nvcc(search, site_packages)),
+        (("cxx", "cxx_version"), lambda: _cxx(search)),
+        (("ptxas", "ptxas_version"), lambda: _ptxas(search, site_packages)),
+        (("ninja",), lambda: _ninja(search, prefix)),
+    ):
+        facts |= _answered([f"toolchain.{name}" for name in names], question)
+    return facts | _answered(["python.headers"], lambda: _headers(system, prefix, base_prefix, python_minor))
+
+
+def _answered(names: list[str], question: Callable[[], Facts]) -> Facts:
+    """Return the answer; what could not be looked at, as in an old recording, is unknown by itself."""
+    try:
+        return question()
+    except OSError as error:
+        return dict.fromkeys(names, Unknown(f"its files: {error.strerror or error}"))
+
+
+def _ninja(search: Search, prefix: str | None) -> Facts:
     own = search.first([join(prefix, "bin")], "ninja") if prefix else None
     ninja = search.fact(own, "the environment") if own else search.fact(search.on_path("ninja"), "PATH")
-    home, facts = cuda_home(search)
-    return {
-        **facts,
-        **nvcc(search, site_packages),
-        **_cxx(search),
-        **_ptxas(search, site_packages),
-        "toolchain.ninja": ninja,
-        "toolchain.libcuda_link": libcuda_link(search, home),
-        "python.headers": _headers(system, prefix, base_prefix, python_minor),
-    }
+    return {"toolchain.ninja": ninja}
 
 
 def _cxx(search: Search) -> Facts:
@@ -58,10 +72,7 @@ def _gcc_version(search: Search, path: str) -> Fact:
         return Unknown(f"{path} is clang, whose versions are not GCC's")
     if match := _NAMED_VERSION.search(real):
         return Known(match[1], real)
-    try:
-        installed = _installed_gcc(system) if dirname(real) == "/usr/bin" else []
-    except OSError:
-        installed = []
+    installed = _installed_gcc(system) if dirname(real) == "/usr/bin" else []
     if len(installed) == 1:
         return Known(installed[0], _GCC_FOLDER)
     return search.spoken([path, "-dumpfullversion", "-dumpversion"], _GCC_VERSION)
@@ -69,7 +80,7 @@ def _gcc_version(search: Search, path: str) -> Fact:
 
 def _installed_gcc(system: System) -> list[str]:
     """Return the folders below /usr/lib/gcc/x86_64-redhat-linux and the like, such as ``11``."""
-    triples = [name for name in system.list_dir(_GCC_FOLDER) if "linux" in name]
+    triples = [name for name in system.list_dir(_GCC_FOLDER) if "linux" in name] if system.exists(_GCC_FOLDER) else []
     return [name for triple in triples for name in system.list_dir(join(_GCC_FOLDER, triple)) if name[0].isdigit()]
 
 
@@ -87,11 +98,11 @@ def _ptxas(search: Search, site_packages: list[str]) -> Facts:
     return {"toolchain.ptxas": Known(path, source), "toolchain.ptxas_version": version}
 
 
-def _headers(system: System, prefix: str | None, base_prefix: str | None, minor: str | None) -> Fact:
+def _headers(system: System, prefix: str | None, base_prefix: str | None, minor: str | None) -> Facts:
     """Return whether Python.h is there; the headers of a venv lie with its base."""
     prefixes = [folder for folder in (base_prefix, prefix) if folder]
     folders = [join(folder, "include", f"python{minor}{abi}") for folder in prefixes for abi in ("", "t") if minor]
     found = next((path for folder in folders if system.exists(path := join(folder, "Python.h"))), None)
     if found is None and (minor is None or base_prefix is None):
-        return Unknown("the folder of the base interpreter is not known")
-    return Known(found is not None, found or folders[0])
+        return {"python.headers": Unknown("the folder of the base interpreter is not known")}
+    return {"python.headers": Known(found is not None, found or folders[0])}

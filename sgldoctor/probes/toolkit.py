@@ -60,8 +60,8 @@ class Search:
         return Known(match[1], " ".join(argv)) if match else Unknown(f"{' '.join(argv)} told no version")
 
 
-def cuda_home(search: Search) -> tuple[str | None, Facts]:
-    """Return the folder that torch.utils.cpp_extension takes, in its order, with every link resolved."""
+def cuda_home(search: Search) -> Facts:
+    """Return the folder that torch.utils.cpp_extension takes, in its order, and what can be compiled with it."""
     variable = next((name for name in ("CUDA_HOME", "CUDA_PATH") if search.environ.get(name)), None)
     valid: Fact = search.unseen or Known(None, "neither CUDA_HOME nor CUDA_PATH is set")
     if variable:
@@ -73,10 +73,11 @@ def cuda_home(search: Search) -> tuple[str | None, Facts]:
         home, source = _CUDA if search.system.exists(_CUDA) else "", _CUDA
     home = search.system.real_path(home) if home else ""
     headers = any(search.system.exists(join(home, target, "include/cuda_runtime.h")) for target in _TARGETS)
-    return home or None, {
+    return {
         "toolchain.cuda_home": search.fact(home, source),
         "toolchain.cuda_home_valid": valid,
         "toolchain.cuda_headers": Known(headers, home) if home else search.fact(None, source),
+        "toolchain.libcuda_link": _libcuda_link(search, home),
     }
 
 
@@ -119,7 +120,7 @@ def _nvcc_version(search: Search, path: str, wheels: str | None) -> Fact:
         return Unknown(f"the files beside {path} cannot be read: {error.strerror or error}")
 
 
-def libcuda_link(search: Search, home: str | None) -> Fact:
+def _libcuda_link(search: Search, home: str) -> Fact:
     """Return whether ``-lcuda`` finds libcuda.so, by which kernels compiled here are linked to the driver."""
     folders = [join(home, name) for name in ("lib64", "lib64/stubs", "lib/stubs")] if home else []
     named = [f for name in ("LIBRARY_PATH", "LD_LIBRARY_PATH") for f in search.environ.get(name, "").split(":") if f]

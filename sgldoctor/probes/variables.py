@@ -90,7 +90,9 @@ def _is_read(name: str, known: Iterable[str], *, converts: bool) -> bool:
 
 
 def _record(name: str, known: Iterable[str]) -> dict[str, Any]:
+    """Return the name with the nearest that is read; prefixes are left out, or all names would be near."""
     from difflib import get_close_matches  # noqa: PLC0415 - only for a finding
 
-    near = get_close_matches(name, sorted(known), n=1, cutoff=0.6)
-    return {"name": name, "suggestion": near[0] if near else ""}
+    stems = {word.partition("_")[2]: word for word in sorted(known) if not word.endswith("_")}
+    near = get_close_matches(name.partition("_")[2], stems, n=1, cutoff=0.7)
+    return {"name": name, "suggestion": stems[near[0]] if near else ""}

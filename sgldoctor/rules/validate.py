@@ -133,4 +133,5 @@ def _pattern_errors(problem: Problem) -> Iterator[str]:
                 try:
                     re2.compile(pattern)
                 except re2.error as error:
-                    yield f"{problem.path}: signatures[{number}].{key}: {pattern!r} does not compile: {error}"
+                    reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error
+                    yield f"{problem.path}: signatures[{number}].{key}: {pattern!r} does not compile: {reason}"

@@ -38,9 +38,9 @@ class System(ABC):
         """Return a regular file's text (at most 8 MiB; UTF-8, replacing what is not)."""
         return str(self.ask("read_text", path))
 
-    def read_head(self, path: str) -> str:
-        """Return a file's text up to its first empty line: the headers of a METADATA file."""
-        return str(self.ask("read_head", path))
+    def headers(self, path: str, names: list[str]) -> dict[str, list[str]]:
+        """Return the values of some headers of a METADATA file, which end at its first empty line."""
+        return dict(self.ask("headers", path, names))
 
     def list_dir(self, path: str) -> list[str]:
         """Return the names in a folder, sorted."""

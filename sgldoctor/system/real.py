@@ -68,10 +68,20 @@ class RealSystem(System):
         with os.fdopen(self._open(path), "rb") as file:
             return file.read(TEXT_LIMIT).decode("utf-8", "replace")
 
-    def _read_head(self, path: str) -> str:
+    def _headers(self, path: str, names: list[str]) -> dict[str, list[str]]:
+        """Read RFC 822 headers; a line that begins with white space continues the one above it."""
         with os.fdopen(self._open(path), "rb") as file:
             data = file.read(HEADER_LIMIT).replace(b"\r\n", b"\n")
-        return data.partition(b"\n\n")[0].decode("utf-8", "replace")
+        found: dict[str, list[str]] = {}
+        name = ""
+        for line in data.partition(b"\n\n")[0].decode("utf-8", "replace").split("\n"):
+            if line[:1] not in {" ", "\t"}:
+                name, _, value = line.partition(":")
+                if name in names:
+                    found.setdefault(name, []).append(value.strip())
+            elif name in names:
+                found[name][-1] += f" {line.strip()}"
+        return found
 
     def _list_dir(self, path: str) -> list[str]:
         return sorted(os.listdir(path))

@@ -34,13 +34,23 @@ class RecordingSystem(System):
         notes[_key(args)] = {"answer": answer}
         return answer
 
-    def save(self, folder: str, redactor: Redactor) -> Path:
+    def save(self, folder: str, redactor: Redactor, scope: dict[str, Any] | None = None) -> Path:
         """Write the notes below a folder, which is made if need be, and return the file's path.
+
+        Args:
+            folder: where the recording goes.
+            redactor: knows the secrets of the machine.
+            scope: what was looked at, so that a repetition looks at the same.
 
         Raises:
             OutputError: the folder cannot be written.
         """
-        document = {"schema_version": SCHEMA_VERSION, "kind": "recording", "questions": self._notes}
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "kind": "recording",
+            "scope": scope or {},
+            "questions": self._notes,
+        }
         clean = redactor.recording(document)
         path = Path(folder) / FILE_NAME
         try:
@@ -73,6 +83,7 @@ class RecordedSystem(System):
                 "Make a new one with: sgldoctor check --record DIR"
             )
         self._notes: dict[str, dict[str, Any]] = document["questions"]
+        self.scope: dict[str, Any] = document.get("scope", {})
 
     def ask(self, question: str, *args: Any) -> Any:  # noqa: ANN401
         """Return the noted answer, or raise the noted error.

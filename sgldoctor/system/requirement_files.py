@@ -26,11 +26,12 @@ def read(path: str) -> list[dict[str, Any]]:
     except (InstallationError, OSError) as error:
         reason = " ".join(str(error).replace("|n", " ").split())
         raise TargetError(f"Cannot read {path}: {reason}. Name a requirements file.") from None
-    except (RecursionError, UnicodeError) as error:
-        reason = "its -r lines go in a circle" if isinstance(error, RecursionError) else str(error)
-        raise TargetError(f"Cannot read {path}: {reason}.") from None
+    except UnicodeError as error:
+        raise TargetError(f"Cannot read {path}: {error}. Save it as UTF-8.") from None
     if parsed.invalid_lines:
         bad = parsed.invalid_lines[0]
+        if "recursion" in bad.error_message:
+            raise TargetError(f"Cannot read {path}: its -r lines go in a circle. Take one of them out.")
         where = f"{bad.requirement_line.filename}, line {bad.requirement_line.line_number}"
         raise TargetError(f"{where}: {bad.requirement_line.line!r} is no requirement. Mend the line and run again.")
     return [

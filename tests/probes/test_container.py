@@ -135,6 +135,13 @@ DOCKER_V1 = {
     "/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "50000\n",
     "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
 }
+LXC_V1 = {
+    "/proc/self/cgroup": "5:cpu,cpuacct:/lxc/web\n4:memory:/lxc/web\n1:name=systemd:/lxc/web/init.scope\n",
+    "/sys/fs/cgroup/memory/lxc/web/memory.limit_in_bytes": "2147483648\n",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+    "/sys/fs/cgroup/cpu/lxc/web/cpu.cfs_quota_us": "33333\n",
+    "/sys/fs/cgroup/cpu/lxc/web/cpu.cfs_period_us": "100000\n",
+}
 FREE_V1 = {
     "/proc/self/cgroup": "4:memory:/process_api/e612\n3:cpuset:/\n2:cpuacct:/\n1:cpu:/\n0::/\n",
     "/sys/fs/cgroup/memory/process_api/e612/memory.limit_in_bytes": "9223372036854771712\n",
@@ -155,6 +162,11 @@ SLICE = "/sys/fs/cgroup/user.slice/user-1000.slice"
             DOCKER_V1,
             Known(4096, "/sys/fs/cgroup/memory/memory.limit_in_bytes"),
             Known(0.5, "/sys/fs/cgroup/cpu/cpu.cfs_quota_us"),
+        ),
+        (
+            LXC_V1,
+            Known(2048, "/sys/fs/cgroup/memory/lxc/web/memory.limit_in_bytes"),
+            Known(0.33, "/sys/fs/cgroup/cpu/lxc/web/cpu.cfs_quota_us"),
         ),
         (FREE_V1, NO_LIMIT, NO_LIMIT),
         ({"/sys/fs/cgroup/cgroup.controllers": "\n"}, NO_LIMIT, NO_LIMIT),
@@ -197,6 +209,8 @@ def test_shared_memory_is_the_size_of_its_file_system() -> None:
 
     assert probe(system)["shm.total_mib"] == Known(64, "/dev/shm")
     assert probe(FakeSystem(limits=LIMITS))["shm.total_mib"] == Known(None, "/dev/shm")
+    locked = FakeSystem(folders=["/dev/shm"], errors={"/dev/shm": errno.EACCES}, limits=LIMITS)
+    assert probe(locked)["shm.total_mib"] == Unknown("/dev/shm cannot be read: Permission denied")
 
 
 def test_soft_limits_are_told_in_files_and_kib() -> None:

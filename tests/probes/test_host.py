@@ -99,6 +99,9 @@ HOME_URL="https://wolfi.dev"
         (ARCH, "arch", None, "arch"),
         (ALPINE_319, "alpine", "3.19.1", "alpine"),
         (WOLFI, "wolfi", "20230201", None),
+        ('NAME="Linux Mint"\nVERSION_ID="20.3"\nID=linuxmint\nID_LIKE=ubuntu\n', "linuxmint", "20.3", "debian"),
+        ('NAME="openEuler"\nID="openEuler"\nVERSION_ID="22.03"\n', "openeuler", "22.03", "rhel"),
+        ('NAME="of our own"\nID=own\nID_LIKE="rhel"\n', "own", None, "rhel"),
     ],
 )
 def test_a_distribution_is_named_with_its_family(text: str, name: str, version: str | None, family: str | None) -> None:
@@ -123,7 +126,11 @@ def test_an_os_release_that_cannot_be_read_is_unknown_and_the_second_is_not_aske
         uname=UNAME,
     )
 
-    assert probe(system)["os.family"] == Unknown("/etc/os-release cannot be read: Permission denied")
+    facts = probe(system)
+
+    unknown = Unknown("/etc/os-release cannot be read: Permission denied")
+    assert (facts["os.id"], facts["os.version"], facts["os.family"]) == (unknown, unknown, unknown)
+    assert facts["os.name"] == Known("linux", "uname")
 
 
 def test_comments_and_both_kinds_of_quotes_are_understood() -> None:
@@ -146,10 +153,11 @@ def test_a_running_glibc_names_itself() -> None:
     assert facts["libc.version"] == Known("2.36", "confstr")
 
 
-def test_musl_is_known_by_its_loader() -> None:
-    facts = probe(FakeSystem({"/lib/ld-musl-x86_64.so.1": ""}, uname=UNAME))
+@pytest.mark.parametrize("loader", ["/lib/ld-musl-x86_64.so.1", "/lib/ld-musl-aarch64.so.1"])
+def test_musl_is_known_by_its_loader(loader: str) -> None:
+    facts = probe(FakeSystem({loader: ""}, uname=UNAME))
 
-    assert facts["libc.name"] == Known("musl", "/lib/ld-musl-x86_64.so.1")
+    assert facts["libc.name"] == Known("musl", loader)
     assert facts["libc.version"] == Unknown("musl tells its version only when it is run")
 
 
@@ -198,6 +206,19 @@ def test_an_image_tells_its_glibc_by_its_files(files: dict[str, str], version: s
     assert facts["libc.version"] == Known(version, source)
 
 
+@pytest.mark.parametrize("folder", ["/lib/aarch64-linux-gnu", "/lib"])
+def test_an_image_of_another_layout_tells_its_glibc_too(folder: str) -> None:
+    banner = "GNU C Library (GNU libc) stable release version 2.41.\n"
+
+    assert probe(FakeSystem({f"{folder}/libc.so.6": banner}))["libc.version"] == Known("2.41", f"{folder}/libc.so.6")
+
+
+def test_a_library_folder_that_cannot_be_listed_is_unknown() -> None:
+    facts = probe(FakeSystem({"/lib64/libc.so.6": ""}, errors={"/lib64": errno.EACCES}))
+
+    assert facts["libc.name"] == Unknown("the C library's files: Permission denied")
+
+
 def test_a_libc_without_its_banner_leaves_the_version_unknown() -> None:
     facts = probe(FakeSystem({"/lib64/libc.so.6": "\0stripped\0"}))
 
@@ -218,6 +239,8 @@ def test_the_architecture_has_one_name_on_every_system(machine: str, expected: s
         ("/lib64/ld-linux-x86-64.so.2", Known("x86_64", "/lib64/ld-linux-x86-64.so.2")),
         ("/lib/ld-linux-aarch64.so.1", Known("aarch64", "/lib/ld-linux-aarch64.so.1")),
         ("/usr/lib/aarch64-linux-gnu/libm.so.6", Known("aarch64", "/usr/lib/aarch64-linux-gnu")),
+        ("/usr/lib/x86_64-linux-gnu/libm.so.6", Known("x86_64", "/usr/lib/x86_64-linux-gnu")),
+        ("/lib/ld-musl-aarch64.so.1", Known("aarch64", "/lib/ld-musl-aarch64.so.1")),
         ("/lib/ld-linux-riscv64-lp64d.so.1", Unknown(f"uname: {NOT_RUNNING}")),
     ],
 )
@@ -256,6 +279,7 @@ def test_memory_is_unknown_without_proc() -> None:
         ({}, Known(False, "no HTTP proxy is set")),
         ({"http_proxy": "", "https_proxy": "http://p:3128"}, Known(False, "no HTTP proxy is set")),
         ({"http_proxy": "http://p:3128"}, Known(True, "http_proxy")),
+        ({"all_proxy": "socks5://p:1080"}, Known(True, "all_proxy")),
         ({"ALL_PROXY": "socks5://p:1080"}, Known(True, "ALL_PROXY")),
         ({"HTTP_PROXY": "http://p:3128", "NO_PROXY": "localhost,.internal"}, Known(True, "HTTP_PROXY")),
         ({"HTTP_PROXY": "http://p:3128", "NO_PROXY": "localhost, 127.0.0.1"}, Known(False, "HTTP_PROXY")),

@@ -54,6 +54,7 @@ def test_without_variables_the_defaults_of_each_library_hold() -> None:
         ({"TRITON_HOME": "/t"}, "triton cache", "/t/.triton/cache"),
         ({"TORCHINDUCTOR_CACHE_DIR": "/ti"}, "torch inductor cache", "/ti"),
         ({"SGLANG_DG_CACHE_DIR": "/dg", "DG_JIT_CACHE_DIR": "/no"}, "DeepGEMM cache", "/dg"),
+        ({"SGL_DG_CACHE_DIR": "/dg", "DG_JIT_CACHE_DIR": "/no"}, "DeepGEMM cache", "/dg"),
         ({"DG_JIT_CACHE_DIR": "/dg"}, "DeepGEMM cache", "/dg"),
         ({"CUDA_CACHE_PATH": "/cc"}, "CUDA cache", "/cc"),
     ],

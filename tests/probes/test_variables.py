@@ -25,11 +25,16 @@ def _convert_SGL_to_SGLANG():
 """
 
 
+RELATIVES = {
+    "sgl_kernel": "SGLANG_KERNEL_API_LOGLEVEL",
+    "sglang_router": "SGLANG_ROUTER_CONFIG",
+    "smg_grpc_servicer": "SGLANG_GRPC_PORT_RANGE",
+}
+
+
 def unread(environ: dict[str, str], files: dict[str, str] | None = None) -> Fact:
-    folders = [SGLANG, f"{SITE}/sgl_kernel"]
-    kernel = {"SGLANG_KERNEL_API_LOGLEVEL": "debug_utils.py"}
-    words = {SGLANG: WORDS, f"{SITE}/sgl_kernel": kernel}
-    system = FakeSystem(files, folders=folders, environ=environ, words=words)
+    words = {SGLANG: WORDS, **{f"{SITE}/{name}": {word: "a.py"} for name, word in RELATIVES.items()}}
+    system = FakeSystem(files, folders=words, environ=environ, words=words)
     return probe(system, SGLANG)["variables.unread"]
 
 
@@ -97,8 +102,8 @@ def test_a_long_value_is_cut_between_words() -> None:
         ({"SGL_QQ": "1"}, Known([{"name": "SGL_QQ", "suggestion": ""}], SGLANG)),
         # a name that the sources complete at run time
         ({"SGLANG_CACHE_DIT_SCM_PRESET": "fast"}, Known([], SGLANG)),
-        # the kernels read variables of their own
-        ({"SGLANG_KERNEL_API_LOGLEVEL": "1"}, Known([], SGLANG)),
+        # packages beside it read variables of their own
+        (dict.fromkeys(RELATIVES.values(), "1"), Known([], SGLANG)),
     ],
 )
 def test_variables_that_this_sglang_never_reads(environ: dict[str, str], expected: Known) -> None:

@@ -47,8 +47,11 @@ def test_pipes_and_sockets_are_no_text(tmp_path: Path) -> None:
 
 
 def test_headers_end_at_the_first_empty_line_whatever_the_line_ends(tmp_path: Path) -> None:
-    (tmp_path / "METADATA").write_bytes(b"Name: x\r\nVersion: 1\r\n\r\nVersion: 2\r\n")
-    assert RealSystem().read_head(f"{tmp_path}/METADATA") == "Name: x\nVersion: 1"
+    text = b"Name: x\r\nLicense: much\r\n  Version: 3\r\nRequires-Dist: a;\r\n  extra == 'b'\r\nRequires-Dist: c\r\n\r\nVersion: 2\r\n"
+    (tmp_path / "METADATA").write_bytes(text)
+    assert RealSystem().headers(f"{tmp_path}/METADATA", ["Name", "Version", "Requires-Dist"]) == {
+        "Name": ["x"], "Requires-Dist": ["a; extra == 'b'", "c"],
+    }  # fmt: skip
 
 
 def test_words_of_the_sources_are_found_with_the_first_file_that_holds_them(tmp_path: Path) -> None:

@@ -41,18 +41,20 @@ def test_homes_are_hidden_in_values_and_keys_stay() -> None:
 
 def test_a_recording_keeps_only_known_variables_and_names_homes_alike() -> None:
     recording = {
+        "scope": {"venv": "/home/alice/.venv"},
         "questions": {
             "environ": {
                 "[]": {"answer": {"HF_TOKEN": "x1y2z3", "CUDA_HOME": "/home/alice/cuda", "SECRET_PLAN": "invade"}}
             },
             "read_text": {"/home/alice/a": {"answer": "see /home/alice/b and https://u:p@h/"}},
-        }
+        },
     }
     assert Redactor().recording(recording) == {
+        "scope": {"venv": "/home/user/.venv"},
         "questions": {
             "environ": {"[]": {"answer": {"HF_TOKEN": "***", "CUDA_HOME": "/home/user/cuda"}}},
             "read_text": {"/home/user/a": {"answer": "see /home/user/b and https://***@h/"}},
-        }
+        },
     }
 
 

@@ -1,0 +1,63 @@
+"""Imports point one way, and the pure rooms touch neither the machine nor a terminal."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import sgldoctor
+
+PACKAGE = Path(sgldoctor.__file__).parent
+
+# room -> rooms of sgldoctor that it may import; the order is the way the data goes.
+ARROWS = {
+    "errors": set(),
+    "redact": set(),
+    "gpu_code": set(),
+    "facts": {"errors"},
+    "snapshot": {"errors"},
+    "rules": {"errors", "facts", "snapshot", "derive", "diagnose", "report"},
+    "derive": {"gpu_code", "rules", "snapshot", "facts"},
+    "report": {"diagnose", "errors", "redact", "rules", "snapshot", "facts"},
+    "diagnose": {"facts", "report", "rules", "snapshot"},
+    "simulate": {"errors", "rules", "snapshot"},
+    "system": {"errors", "redact"},
+    "probes": {"errors", "facts", "redact", "rules", "snapshot", "system"},
+    "refresh": {"errors", "rules", "system"},
+    "api": {"derive", "diagnose", "errors", "probes", "report", "rules", "snapshot", "system"},
+    "cli": {"api", "errors", "facts", "probes", "redact", "report", "rules", "simulate", "snapshot", "system"},
+}
+PURE = {"diagnose", "derive", "simulate", "rules", "gpu_code", "snapshot", "facts"}
+NEVER_IN_PURE = {"typer", "rich", "subprocess", "socket", "psutil", "pynvml", "requests"}
+
+
+def modules() -> list[tuple[str, Path]]:
+    files = sorted(PACKAGE.rglob("*.py"))
+    return [(path.relative_to(PACKAGE).parts[0].removesuffix(".py"), path) for path in files]
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+@pytest.mark.parametrize(("room", "path"), modules(), ids=lambda value: str(value).rpartition("sgldoctor/")[2])
+def test_imports_point_one_way(room: str, path: Path) -> None:
+    if room in {"__init__", "__main__"}:
+        return
+    rooms = {name.split(".")[1] for name in imported(path) if name.startswith("sgldoctor.")} - {"__version__"}
+    assert rooms - ARROWS[room] - {room} == set()
+    if room in PURE:
+        assert {name.split(".")[0] for name in imported(path)} & NEVER_IN_PURE == set()
+
+
+def test_no_file_is_longer_than_400_lines() -> None:
+    lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for _, path in modules()}
+    assert {name: length for name, length in lengths.items() if length > 400} == {}
