@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sgldoctor import __version__
-from sgldoctor.cli import check, install, rules
+from sgldoctor.cli import check, install, rules, schema
 from sgldoctor.errors import ExitCode, SgldoctorError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.command("check", epilog=check.EPILOG)(check.command)
 app.command("install")(install.command)
+app.command("schema")(schema.command)
 app.add_typer(rules.app, name="rules")
 
 

@@ -20,20 +20,17 @@ if TYPE_CHECKING:
     from sgldoctor.rules.model import Problem
     from sgldoctor.snapshot import Snapshot
 
-EPILOG = """\
+EPILOG = """\b
 Examples:
+  sgldoctor check                                 this machine, the nearest environment
+  sgldoctor check --venv /opt/venv --port 30000   that environment; is the port free
+  sgldoctor check --gpu A40 --driver 550.90       as if on that machine
+  sgldoctor check -r requirements.txt --gpu L4    before anything is installed
+  sgldoctor check --json --fail-on warning        for CI
 
-  sgldoctor check                                  this machine, the nearest environment
-
-  sgldoctor check --venv /opt/venv --port 30000    that environment, and is the port free
-
-  sgldoctor check --venv .venv --gpu A40 --driver 550.90   as if on that machine
-
-  sgldoctor check -r requirements.txt --gpu L4     before anything is installed
-
-  sgldoctor check --json --fail-on warning         for CI
-
-Exit codes: 0 fine, 1 findings, 2 wrong usage, 3 the doctor could not do its job, 4 not judged (--strict).
+\b
+Exit codes: 0 fine, 1 findings, 2 wrong usage, 3 the doctor could not do its job,
+4 an error rule could not be judged and --strict was given.
 """
 
 

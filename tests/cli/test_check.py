@@ -170,5 +170,5 @@ def test_a_reader_that_leaves_early_causes_no_complaint(venv: Path) -> None:
 def test_help_shows_examples_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", "--help"]) == 0
     text = capsys.readouterr().out
-    assert "sgldoctor check -r requirements.txt --gpu L4" in text
-    assert "Exit codes: 0 fine, 1 findings" in text
+    assert "  sgldoctor check -r requirements.txt --gpu L4    before anything is installed\n" in text
+    assert "Exit codes: 0 fine, 1 findings, 2 wrong usage, 3 the doctor could not do its job,\n" in text
