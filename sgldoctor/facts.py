@@ -67,6 +67,10 @@ CATALOGUE = (
     ),
     _records("packages.duplicates", "distributions with more than one metadata folder", name=T, versions=T, where=T),
     _records("packages.broken", "metadata folders that cannot be read", name=T, problem=T, where=T),
+    _records(
+        "packages.damaged", "decisive files that are missing, cut short or changed since the installation",
+        name=T, path=T, problem=T, count=N, where=T,
+    ),
     _records("packages.shadowed", "modules that several distributions install", module=T, names=T, where=T),
     _records(
         "requirements.unmet", "requirements in the closure of sglang that are not met",

@@ -36,7 +36,7 @@ class FakeSystem(System):
         read_only: Iterable[str] = (),
         disks: Mapping[str, tuple[int, int]] | None = None,
         environ: Mapping[str, str] | None = None,
-        cwd: str = "/work",
+        cwd: str = "/srv/app",
         uname: Mapping[str, str] | None = None,
         limits: Mapping[str, int] | None = None,
         libc: str | None = None,

@@ -28,7 +28,7 @@ _PIP = (
     "import json,pip_api;print(json.dumps([pip_api.version(),"
     "{name:str(d.version) for name,d in pip_api.installed_distributions().items()}]))"
 )
-_ERROR_LINE = re.compile(r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt|Exit)\b.*", re.MULTILINE)
+_ERROR_LINE = re.compile(r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt|Exit)\b", re.MULTILINE)
 
 
 def probe(system: System, environment: Environment, executable: str, folders: list[str]) -> Facts:
@@ -52,14 +52,15 @@ def _imported(system: System, executable: str, module: str) -> dict[str, Any]:
 
 
 def error_of(text: str, code: int) -> str:
-    """Return the last error line of a traceback, at most 300 characters; never the whole output.
+    """Return the last error of a traceback as one line of at most 300 characters; never the whole output.
 
-    Such as ``ImportError: libnuma.so.1: cannot open shared object file: No such file or directory``.
+    Such as ``ImportError: libnuma.so.1: cannot open shared object file: No such file or directory``; what kernels
+    from 0.3.13 on say goes over many lines, of which the first is ``ImportError:`` alone.
     """
     if code < 0:
         return f"killed by signal {-code}"
-    found = _ERROR_LINE.findall(text)
-    return found[-1].strip()[:300] if found else f"exit code {code}"
+    found = list(_ERROR_LINE.finditer(text))
+    return " ".join(text[found[-1].start() :].split())[:300] if found else f"exit code {code}"
 
 
 def _pip_view(system: System, environment: Environment, executable: str) -> Facts:

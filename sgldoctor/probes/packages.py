@@ -23,6 +23,9 @@ _MATTERS = re.compile(
     r"|vllm|numpy|ninja|setuptools|xformers|nvidia-.*|cuda-.*|pip|uv)$"
 )
 _HEADERS = ["Name", "Version", "Requires-Dist", "Provides-Extra"]
+_FACTS = ("packages", "packages.duplicates", "packages.broken", "packages.damaged", "packages.shadowed")
+# Distributions whose files are held against their RECORD.
+_HELD = re.compile(r"^(?:torch|triton|sglang|sgl-kernel|sglang-kernel|flashinfer-python|transformers|nvidia-.*)$")
 _CANONICAL = re.compile(r"[-_.]+")
 
 
@@ -124,7 +127,7 @@ def probe(system: System, environment: Environment, source: str) -> Facts:
     if environment.unreadable and not environment.found:
         folder, reason = environment.unreadable[0]
         unknown = Unknown(f"{folder} cannot be read: {reason}")
-        return dict.fromkeys(("packages", "packages.duplicates", "packages.broken", "packages.shadowed"), unknown)
+        return dict.fromkeys(_FACTS, unknown)
     facts: Facts = {}
     records: list[dict[str, Any]] = []
     broken = [
@@ -148,6 +151,7 @@ def probe(system: System, environment: Environment, source: str) -> Facts:
     facts["packages"] = Known(records, source)
     facts["packages.duplicates"] = Known(list(_duplicates(environment)), source)
     facts["packages.broken"] = Known(broken, source)
+    facts["packages.damaged"] = Known(list(_damaged(system, environment, records)), source)
     facts["packages.shadowed"] = Known(list(_shadowed(environment)), source)
     return facts
 
@@ -194,6 +198,21 @@ def _duplicates(environment: Environment) -> Iterator[dict[str, Any]]:
             if len(entries) > 1:
                 versions = " and ".join(entry.rpartition(".")[0].partition("-")[2] for entry in entries)
                 yield {"name": name, "versions": versions, "where": folder}
+
+
+def _damaged(system: System, environment: Environment, records: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield damage, one record per distribution and kind, for what pip or uv installed from a wheel."""
+    for item in records:
+        found = environment.get(item["name"])
+        if not found or not _HELD.match(found.name) or item.get("installer") not in {"pip", "uv"}:
+            continue
+        try:
+            files = system.damage(join(found.path, "RECORD"))
+        except OSError:
+            continue
+        for problem in sorted({file["problem"] for file in files}):
+            paths = sorted(file["path"] for file in files if file["problem"] == problem)
+            yield {"name": found.name, "path": paths[0], "problem": problem, "count": len(paths), "where": found.path}
 
 
 def _shadowed(environment: Environment) -> Iterator[dict[str, Any]]:

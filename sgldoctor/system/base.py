@@ -134,6 +134,10 @@ class System(ABC):
         """
         return dict(self.ask("words_in_sources", folder, prefixes))
 
+    def damage(self, record: str) -> list[dict[str, Any]]:
+        """Return ``{path, problem}`` of a distribution's decisive files; see `record_files.damage`."""
+        return list(self.ask("damage", record))
+
     def requirements_file(self, path: str) -> list[dict[str, Any]]:
         """Return the requirements in a file and the files that it names; see `requirement_files.read`."""
         return list(self.ask("requirements_file", path))

@@ -179,6 +179,11 @@ class RealSystem(System):
                 continue
         return sorted(names)
 
+    def _damage(self, record: str) -> list[dict[str, Any]]:
+        from sgldoctor.system.record_files import damage  # noqa: PLC0415 - only for an environment
+
+        return damage(record)
+
     def _requirements_file(self, path: str) -> list[dict[str, Any]]:
         from sgldoctor.system.requirement_files import read  # noqa: PLC0415 - the parser is heavy
 

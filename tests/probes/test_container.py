@@ -136,7 +136,12 @@ DOCKER_V1 = {
     "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
 }
 LXC_V1 = {
-    "/proc/self/cgroup": "5:cpu,cpuacct:/lxc/web\n4:memory:/lxc/web\n1:name=systemd:/lxc/web/init.scope\n",
+    "/proc/self/cgroup": (
+        "11:pids:/lxc/web/init.scope\n5:cpu,cpuacct:/lxc/web\n4:memory:/lxc/web\n1:name=systemd:/lxc/web/init.scope\n"
+    ),
+    "/sys/fs/cgroup/memory/lxc/web/init.scope/memory.limit_in_bytes": "1073741824\n",
+    "/sys/fs/cgroup/cpu/lxc/web/init.scope/cpu.cfs_quota_us": "10000\n",
+    "/sys/fs/cgroup/cpu/lxc/web/init.scope/cpu.cfs_period_us": "100000\n",
     "/sys/fs/cgroup/memory/lxc/web/memory.limit_in_bytes": "2147483648\n",
     "/sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
     "/sys/fs/cgroup/cpu/lxc/web/cpu.cfs_quota_us": "33333\n",

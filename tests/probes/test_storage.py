@@ -46,7 +46,7 @@ def test_without_variables_the_defaults_of_each_library_hold() -> None:
         ({"HF_HOME": "/n", "XDG_CACHE_HOME": "/x"}, "Hugging Face cache", "/n/hub"),
         ({"XDG_CACHE_HOME": "/x"}, "Hugging Face cache", "/x/huggingface/hub"),
         ({"HF_HOME": "~/models"}, "Hugging Face cache", "/home/ada/models/hub"),
-        ({"HF_HOME": "models"}, "Hugging Face cache", "/work/models/hub"),
+        ({"HF_HOME": "models"}, "Hugging Face cache", "/srv/app/models/hub"),
         ({"HF_HOME": ""}, "Hugging Face cache", "/home/ada/.cache/huggingface/hub"),
         ({"TMPDIR": "/scratch"}, "temporary files", "/scratch"),
         ({"FLASHINFER_WORKSPACE_BASE": "/fi"}, "flashinfer cache", "/fi/.cache/flashinfer"),

@@ -80,6 +80,15 @@ def test_what_a_recording_does_not_hold_is_unknown_by_itself() -> None:
     assert facts["toolchain.ninja"] == Known("/usr/bin/ninja", "PATH")
 
 
+def test_a_recording_that_holds_no_files_leaves_every_tool_unknown() -> None:
+    class EmptyRecording(FakeSystem):
+        def kind(self, path: str) -> str | None:
+            raise NotObservableError("not in this recording")
+
+    names = ask(FakeSystem(environ=PATH)).keys()
+    assert ask(EmptyRecording(environ=PATH)) == dict.fromkeys(names, Unknown("its files: not in this recording"))
+
+
 def test_a_file_that_may_not_be_executed_is_no_tool() -> None:
     system = FakeSystem({"/usr/local/bin/ninja": "", "/usr/bin/nvcc": ""}, programs=["/usr/bin/ninja"], environ=PATH)
 
