@@ -42,7 +42,7 @@ _HOME = re.compile(r"(?<![\w.-])/(?:home|Users)/(?!user(?:/|$))[^/\s:'\"]+")
 
 # The variables that probes read. Others are never recorded, whatever they hold.
 _KEPT = re.compile(
-    r"^(?:PATH|HOME|TMPDIR|LD_LIBRARY_PATH|VIRTUAL_ENV|CONDA_PREFIX|CUDA_\w+|NVIDIA_\w+|NVCC\w*|CC|CXX|TRITON_\w+"
+    r"^(?:PATH|HOME|TMPDIR|LD_LIBRARY_PATH|LIBRARY_PATH|LD_PRELOAD|VLLM_\w+|TOKENIZERS_\w+|VIRTUAL_ENV|CONDA_PREFIX|CUDA_\w+|NVIDIA_\w+|NVCC\w*|CC|CXX|TRITON_\w+"
     r"|FLASHINFER_\w+|TORCH_\w+|TORCHINDUCTOR_\w+|PYTORCH_\w+|SGLANG_\w+|SGL_\w+|NCCL_\w+|HF_\w+|HUGGINGFACE_\w+"
     r"|TRANSFORMERS_\w+|XDG_CACHE_HOME|PYTHONPATH|PYTHONHOME|PYTHONNOUSERSITE|DG_\w+|(?:HTTP|HTTPS|ALL|NO)_PROXY"
     r"|KUBERNETES_SERVICE_HOST|MODAL_\w+|RUNPOD_\w+|container|WSL_DISTRO_NAME|MAX_JOBS|UV_\w+|PIP_\w+|SGLDOCTOR_\w+"

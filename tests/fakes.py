@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from posixpath import dirname, join, normpath
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +129,10 @@ class FakeSystem(System):
         if code := self._errors.get(port):
             raise OSError(code, os.strerror(code))
         return self._holders[port]
+
+    def _longest_match(self, path: str, pattern: str) -> str | None:
+        text = self._files[self._touch(path)]
+        return max((match[0] for match in re.finditer(pattern, text)), key=len, default=None)
 
     def _words_in_sources(self, folder: str, prefixes: list[str]) -> dict[str, str]:
         self._touch(folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sgldoctor.derive import cuda, cures, gpus, kernels, releases, torch
+from sgldoctor.derive import cuda, cures, gpus, kernels, machine, releases, torch, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from sgldoctor.snapshot import Facts, Snapshot
 
 _STEPS: tuple[Callable[[Snapshot], Facts], ...] = (
-    gpus.derive, torch.derive, kernels.derive, cuda.derive, releases.derive, cures.derive,
+    gpus.derive, visible.derive, torch.derive, kernels.derive, visible.coverage, cuda.derive, releases.derive,
+    machine.derive, cures.derive,
 )  # fmt: skip
 
 

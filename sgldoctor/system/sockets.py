@@ -38,11 +38,11 @@ def holders(port: int) -> list[dict[str, Any]]:
     """Return ``{pid, name, user}`` for each process that listens on the port; pid None: not visible."""
     import psutil  # noqa: PLC0415 - heavy, and needed only when a port is held
 
-    pids = {
-        link.pid
-        for link in psutil.net_connections(kind="tcp")
-        if link.status == psutil.CONN_LISTEN and link.laddr and link.laddr.port == port
-    }
+    try:
+        links = psutil.net_connections(kind="tcp")
+    except psutil.AccessDenied as error:
+        raise PermissionError(errno.EPERM, "the sockets of other processes need more rights") from error
+    pids = {link.pid for link in links if link.status == psutil.CONN_LISTEN and link.laddr and link.laddr.port == port}
     return [
         process(pid) if pid is not None else {"pid": None, "name": None, "user": None}
         for pid in sorted(pids, key=lambda pid: pid or 0)
