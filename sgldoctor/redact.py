@@ -45,10 +45,12 @@ _KEPT = re.compile(
     r"^(?:PATH|HOME|TMPDIR|LD_LIBRARY_PATH|LIBRARY_PATH|LD_PRELOAD|VLLM_\w+|TOKENIZERS_\w+|VIRTUAL_ENV|CONDA_PREFIX|CUDA_\w+|NVIDIA_\w+|NVCC\w*|CC|CXX|TRITON_\w+"
     r"|FLASHINFER_\w+|TORCH_\w+|TORCHINDUCTOR_\w+|PYTORCH_\w+|SGLANG_\w+|SGL_\w+|NCCL_\w+|HF_\w+|HUGGINGFACE_\w+"
     r"|TRANSFORMERS_\w+|XDG_CACHE_HOME|PYTHONPATH|PYTHONHOME|PYTHONNOUSERSITE|DG_\w+|(?:HTTP|HTTPS|ALL|NO)_PROXY"
-    r"|KUBERNETES_SERVICE_HOST|MODAL_\w+|RUNPOD_\w+|container|WSL_DISTRO_NAME|MAX_JOBS|UV_\w+|PIP_\w+|SGLDOCTOR_\w+"
+    r"|KUBERNETES_SERVICE_HOST|MODAL_\w+|RUNPOD_\w+|container|WSL_DISTRO_NAME|MAX_JOBS|SGLDOCTOR_\w+"
     r"|COLAB_\w+|KAGGLE_\w+|SLURM_JOB_ID|USER)$",
     re.IGNORECASE,
 )
+# The password, and the values behind the question mark, of URLs in any variable: probes split some at colons.
+_IN_URL = re.compile(r"://(?:[^/\s:@]*:)?([^/\s@]+)@|[?&][\w-]+=([^&\s]+)")
 _PLAIN = re.compile(r"^(?:[01]|true|false|yes|no|on|off|\d{1,6}(?:\.\d{1,4})?)$", re.IGNORECASE)
 
 
@@ -67,6 +69,8 @@ class Redactor:
             for name, value in environ.items()
             if is_secret_name(name) and len(value) >= 4 and not _PLAIN.match(value) and not value.startswith("/")
         }
+        for value in environ.values():
+            secrets |= {word for match in _IN_URL.finditer(value) for word in match.groups() if word and len(word) >= 4}
         self._secrets = sorted(secrets, key=len, reverse=True)
         self._home = environ.get("HOME", "").rstrip("/")
 

@@ -71,22 +71,29 @@ def run(arguments: list[str]) -> int:
         return end.code if isinstance(end.code, int) else int(bool(end.code))
     except SgldoctorError as error:
         _trace(debug=debug)
-        sys.stderr.write(f"sgldoctor: {error}\n")
+        _complain(str(error))
         return int(error.exit_code)
     except BrokenPipeError:
         _forget_stdout()
         return int(ExitCode.OK)
     except KeyboardInterrupt:
-        sys.stderr.write("sgldoctor: interrupted\n")
+        _complain("interrupted")
         return 130
     except Exception as error:
         _trace(debug=debug)
-        sys.stderr.write(
-            f"sgldoctor: internal error: {type(error).__name__}: {error}. This is a fault of sgldoctor. "
-            "Run again with --debug in front of the command and report what it prints.\n"
+        _complain(
+            f"internal error: {type(error).__name__}: {error}. This is a fault of sgldoctor. "
+            "Run again with --debug in front of the command and report what it prints."
         )
         return int(ExitCode.CANNOT)
     return int(ExitCode.OK)
+
+
+def _complain(text: str) -> None:
+    """Write one line, or the few of a list of errors, to stderr, without secrets."""
+    from sgldoctor.redact import Redactor  # noqa: PLC0415 - only on the way out
+
+    sys.stderr.write(f"sgldoctor: {Redactor(os.environ).text(text)}\n")
 
 
 def _trace(*, debug: bool) -> None:

@@ -46,7 +46,8 @@ def _official(torch: Fact) -> Fact:
 
 def without_code(snapshot: Snapshot, targets: Fact) -> Fact:
     """Return the GPUs on which none of the targets runs; GPUs that are hidden from CUDA do not count."""
-    gpus = snapshot.get("gpus")
+    name = "gpus.visible" if "gpus.visible" in snapshot.facts else "gpus"
+    gpus = snapshot.get(name)
     if isinstance(targets, Unknown):
         return targets
     if targets.value is None:
@@ -54,7 +55,7 @@ def without_code(snapshot: Snapshot, targets: Fact) -> Fact:
     if isinstance(gpus, Unknown):
         return gpus
     bad: list[dict[str, Any]] = []
-    for gpu in snapshot.records("gpus"):
+    for gpu in snapshot.records(name):
         if gpu.get("visible") is False:
             continue
         if not gpu.get("capability"):

@@ -15,6 +15,12 @@ from sgldoctor.snapshot import Fact, Facts, Known, Unknown
 if TYPE_CHECKING:
     from sgldoctor.system import System
 
+# Facts about files that only an installation has.
+_INSTALLED = (
+    "packages.duplicates", "packages.broken", "packages.damaged", "packages.shadowed", "requirements.unmet",
+    "sglang.assertions", "sglang.runtime", "kernel.module", "torch.libraries", "torch.cxx11_abi",
+)  # fmt: skip
+
 
 def probe(system: System, files: tuple[str, ...], markers: dict[str, str]) -> Facts:
     """Return the packages that the files pin, read for the target's markers.
@@ -35,8 +41,8 @@ def probe(system: System, files: tuple[str, ...], markers: dict[str, str]) -> Fa
     facts |= _release_pins(facts, extras)
     facts |= _torch(facts)
     facts["requirements.open"] = Known(loose, ", ".join(files))
-    reason = Unknown(f"nothing is installed yet; {', '.join(files)} names no exact version")
-    return facts | dict.fromkeys(("packages", "requirements.unmet", "sglang.assertions", "kernel.module"), reason)
+    facts["packages"] = Unknown(f"nothing is installed yet, and {', '.join(files)} names no exact version")
+    return facts | dict.fromkeys(_INSTALLED, Known(None, "nothing is installed yet"))
 
 
 def _pin(name: str, items: list[dict[str, Any]]) -> Fact:
@@ -75,7 +81,7 @@ def _release_pins(facts: Facts, extras: set[str]) -> Facts:
 def _torch(facts: Facts) -> Facts:
     """Return what the default Linux build of the pinned torch holds, from the table of measured builds."""
     torch = facts.get("package.torch")
-    names = ("torch.cuda", "torch.backend", "torch.cxx11_abi", "torch.libraries", "torch.targets")
+    names = ("torch.cuda", "torch.backend", "torch.targets")
     if not isinstance(torch, Known):
         return dict.fromkeys(names, torch or Unknown("the requirements file does not settle which torch is installed"))
     build = torch_build(str(torch.value))
@@ -86,7 +92,5 @@ def _torch(facts: Facts) -> Facts:
     return {
         "torch.cuda": Known(str(build["cuda"]), source),
         "torch.backend": Known("cuda", source),
-        "torch.cxx11_abi": Unknown("torch is not installed yet"),
-        "torch.libraries": Unknown("torch is not installed yet"),
         "torch.targets": Known([str(target) for target in build["targets"]], source),
     }
