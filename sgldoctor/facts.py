@@ -78,6 +78,7 @@ CATALOGUE = (
     ),
     _records("requirements.conflicts", "pins in requirements files that contradict sglang's own",
              package=T, asked=T, needed=T, by=T, where=T),
+    FactSpec("requirements.missing_direct", N, "packages that sglang itself requires and that are not installed"),
     FactSpec("requirements.open", L, "packages named in the requirements file without an exact version"),
     FactSpec("sglang.runtime", F, "the engine's own requirements are part of this installation"),
     FactSpec("sglang.runtime_extra", T, "the extra that carries the engine, where a release has one"),
@@ -85,6 +86,8 @@ CATALOGUE = (
     FactSpec("sglang.wheel_pythons", L, "Python versions that this sglang release has wheels for"),
     FactSpec("sglang.wheel_glibc", V, "smallest glibc that this sglang release's wheels accept"),
     FactSpec("sglang.age", T, "known, newer (than the rules know) or unknown"),
+    FactSpec("sglang.python_served", F, "this sglang release has a wheel for this Python"),
+    FactSpec("sglang.gone", T, "pin of this sglang release that the package index cannot meet any more"),
     _records("sglang.assertions", "versions that this sglang release asserts at start-up and that are not met",
              package=T, minimum=V, installed=V, problem=T),
     # torch, its CUDA, the kernels
@@ -98,6 +101,8 @@ CATALOGUE = (
     FactSpec("torch.toolkit_driver", V, "driver that came with torch's CUDA; from it on nothing is held back"),
     FactSpec("torch.official", F, "a release build of torch, so that version tables apply"),
     _records("torch.gpus_without_code", "GPUs that this torch holds no code for", index=N, name=T, capability=V),
+    _records("torch.companions", "torch's companions and the torch that they were built for",
+             package=T, version=V, needs=T, fits=F),
     FactSpec("torch.gpus_with_code", N, "visible GPUs that this torch holds code for"),
     FactSpec("kernel.distribution", T, "distribution that carries the kernels (sgl-kernel or sglang-kernel)"),
     FactSpec("kernel.version", V, "version of the kernels"),
@@ -112,6 +117,12 @@ CATALOGUE = (
     FactSpec("kernel.targets", L, "GPU targets that these kernels hold code for, such as sm_90"),
     _records("cuda.majors", "CUDA major versions in this environment", major=T, package=T, version=V, core=F),
     FactSpec("cuda.core_majors", L, "CUDA majors that torch and the kernels ask for"),
+    _records("cuda.doubled", "CUDA libraries that two distributions write into one folder", library=T, names=T),
+    _records("flashinfer.companions", "flashinfer's companions of another version than its own",
+             package=T, version=V, flashinfer=V, refused=F),
+    FactSpec("flashinfer.compiles", F, "flashinfer compiles its kernels on first use"),
+    FactSpec("flashinfer.torch_window", T, "torch versions that a ready-built flashinfer fits"),
+    FactSpec("flashinfer.cuda_major", T, "CUDA major version that flashinfer was built for, by its label"),
     # driver and GPUs
     FactSpec("driver.version", V, "NVIDIA driver"),
     FactSpec("driver.cuda", V, "newest CUDA version that the driver supports by itself"),
@@ -128,6 +139,7 @@ CATALOGUE = (
     FactSpec("gpu.visible", T, "CUDA_VISIBLE_DEVICES"),
     FactSpec("gpu.visible_count", N, "GPUs that CUDA_VISIBLE_DEVICES leaves"),
     FactSpec("gpu.visible_cut", T, "entry of CUDA_VISIBLE_DEVICES at which CUDA stops reading"),
+    FactSpec("gpu.visible_capabilities", L, "compute capabilities of the visible GPUs, each once"),
     FactSpec("gpu.kinds", L, "kinds of the GPUs (datacenter, workstation, consumer, embedded), each once"),
     FactSpec("gpu.models", L, "names of the GPUs, each once"),
     FactSpec("gpu.datacenter", F, "all GPUs are data-centre models, which may use forward-compatibility packages"),
@@ -182,16 +194,20 @@ CATALOGUE = (
     FactSpec("variable.*", T, "environment variable"),
     FactSpec("variables", L, "names of the variables that matter and are set"),
     _records("variables.unread", "SGLang variables that this release never reads", name=T, suggestion=T),
+    _records("variables.library_paths", "CUDA folders in LD_LIBRARY_PATH and LD_PRELOAD",
+             name=T, path=T, cuda=V, relation=T),
     _records("ports", "TCP ports asked for", port=N, family=T, free=F, problem=T, holder=T, pid=N, user=T, use=T),
     _records("ports.taken", "TCP ports asked for that something listens on", port=N, family=T, use=T, option=T,
              held_by=T, pid=N),
     # --deep
     _records("imports", "imports tried in child processes", module=T, ok=F, seconds=N, error=T),
+    _records("imports.failed", "imports that failed in child processes", module=T, error=T, for_driver=F),
     FactSpec("pip.version", V, "pip in the target"),
     _records("pip.differences", "distributions that pip sees differently", name=T, pip=T, seen=T),
     # commands for the cures
     FactSpec("command.install", T, "command that installs packages into the target"),
     FactSpec("command.uninstall", T, "command that removes packages from the target"),
+    FactSpec("command.install_sglang", T, "command that installs this sglang release again with its pins"),
 )  # fmt: skip
 
 _EXACT = {spec.name: spec for spec in CATALOGUE if not spec.name.endswith("*")}

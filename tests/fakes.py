@@ -64,7 +64,7 @@ class FakeSystem(System):
         self._plain = {"environ": environ, "uname": uname, "limits": limits, "libc": libc, "cwd": cwd}
         self.asked: list[tuple[Any, ...]] = []
 
-    def ask(self, question: str, *args: Any) -> Any:  # noqa: ANN401
+    def ask(self, question: str, *args: Any) -> Any:
         self.asked.append((question, *args))
         if self._plain.get(question) is not None:
             return self._plain[question]

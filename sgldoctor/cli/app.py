@@ -79,7 +79,7 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         _complain("interrupted")
         return 130
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last resort: a line to report, not a traceback
         _trace(debug=debug)
         _complain(
             f"internal error: {type(error).__name__}: {error}. This is a fault of sgldoctor. "

@@ -217,9 +217,18 @@ def command(  # noqa: PLR0913 - every option of the command stands here
     ports = [(number, "server") for number in port or [30000]]
     ports += [(number, use) for number, use in ((dist_init_port, "dist-init"), (metrics_port, "metrics")) if number]
     sources = Sources(
-        venv=venv, python=python, root=root, requirements=tuple(requirement or ()), saved=from_, deep=deep, ports=tuple(ports),
-        machine=selection.any(MACHINE_SUBJECTS), environment=selection.any(ENVIRONMENT_SUBJECTS), record=record, save=save,
-    )  # fmt: skip
+        venv=venv,
+        python=python,
+        root=root,
+        requirements=tuple(requirement or ()),
+        saved=from_,
+        deep=deep,
+        ports=tuple(ports),
+        machine=selection.any(MACHINE_SUBJECTS),
+        environment=selection.any(ENVIRONMENT_SUBJECTS),
+        record=record,
+        save=save,
+    )
     sources.refuse_contradictions()
     machine = Machine(tuple(gpu or ()), driver, python_version, glibc, arch)
     snapshot, redactor = take(sources, machine)

@@ -107,5 +107,6 @@ def gpus(*, as_json: _Json = False) -> None:
     for row in rows:
         memory = f"{row['memory_gib']} GiB" if row.get("memory_gib") else ""
         typer.echo(
-            f"{row['name']:<42} {row['capability']:<5} {row['architecture']:<10} {memory:<9} {', '.join(row.get('aliases', ()))}"
+            f"{row['name']:<42} {row['capability']:<5} {row['architecture']:<10} {memory:<9} "
+            f"{', '.join(row.get('aliases', ()))}"
         )

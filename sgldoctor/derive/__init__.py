@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sgldoctor.derive import cuda, cures, gpus, kernels, machine, releases, torch, visible
+from sgldoctor.derive import (
+    companions,
+    cuda,
+    cures,
+    environment,
+    gpus,
+    kernels,
+    machine,
+    paths,
+    releases,
+    torch,
+    visible,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,8 +24,8 @@ if TYPE_CHECKING:
     from sgldoctor.snapshot import Facts, Snapshot
 
 _STEPS: tuple[Callable[[Snapshot], Facts], ...] = (
-    gpus.derive, visible.derive, torch.derive, kernels.derive, visible.coverage, cuda.derive, releases.derive,
-    machine.derive, cures.derive,
+    gpus.derive, visible.derive, torch.derive, companions.derive, kernels.derive, visible.coverage, cuda.derive,
+    releases.derive, machine.derive, cures.derive, environment.derive, paths.derive,
 )  # fmt: skip
 
 

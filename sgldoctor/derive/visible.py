@@ -12,16 +12,17 @@ _VARIABLE = "CUDA_VISIBLE_DEVICES"
 # "0", " 1", "+0" and "0gpu" are numbers to CUDA; "abc", "all" and "" are not (measured, driver 580, H200)
 _NUMBER = re.compile(r"^\s*([+-]?\d+)")
 _IDENTIFIER = re.compile(r"^\s*(?:GPU|MIG)-")
+_REFUSED = "Insufficient Permissions"  # NVML_ERROR_NO_PERMISSION in pynvml's words
+_SELECTED = ("gpu.visible_count", "gpu.visible_cut", "gpus.visible", "gpu.memory_held")
 
 
 def derive(snapshot: Snapshot) -> Facts:
     """Return the GPUs that CUDA_VISIBLE_DEVICES leaves, and who holds their memory."""
     text = _text(snapshot)
     gpus = snapshot.get("gpus")
-    names = ("gpu.visible_count", "gpu.visible_cut", "gpus.visible", "gpu.memory_held", "gpu.kinds")
     if isinstance(gpus, Unknown):
-        return {"gpu.visible": text, **dict.fromkeys(names, gpus)}
-    records = snapshot.records("gpus")
+        return {"gpu.visible": text, **dict.fromkeys((*_SELECTED, "gpu.kinds", "gpu.visible_capabilities"), gpus)}
+    records = _usable(snapshot)
     facts: Facts = {"gpu.visible": text, "gpu.kinds": _kinds(records)}
     if records and all(record.get("visible") is not None for record in records):
         seen = [record for record in records if record["visible"]]
@@ -29,12 +30,13 @@ def derive(snapshot: Snapshot) -> Facts:
             "gpu.visible_count": Known(len(seen), gpus.source),
             "gpu.visible_cut": Known(None, gpus.source),
             "gpus.visible": Known(seen, gpus.source),
+            "gpu.memory_held": _held(snapshot, seen, gpus.source),
         }
-        return facts | {"gpu.memory_held": _held(snapshot, seen, gpus.source)}
-    if isinstance(text, Unknown):
-        return facts | dict.fromkeys(names[:4], text)
-    facts |= _selected(snapshot, records, text, gpus.source)
-    return facts
+    elif isinstance(text, Unknown):
+        facts |= dict.fromkeys(_SELECTED, text)
+    else:
+        facts |= _selected(snapshot, records, text, gpus.source)
+    return facts | {"gpu.visible_capabilities": _capabilities(facts["gpus.visible"])}
 
 
 def coverage(snapshot: Snapshot) -> Facts:
@@ -65,6 +67,16 @@ def _text(snapshot: Snapshot) -> Fact:
         return fact
     listed = snapshot.facts.get("variables")
     return listed if isinstance(listed, Unknown) else Known(None, f"{_VARIABLE} is not set")
+
+
+def _usable(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """Return the GPUs without those that this user may not open: NVML counts these too, CUDA does not."""
+    refused = {
+        error.get("index")
+        for error in snapshot.records("gpu.errors")
+        if error.get("question") == "handle" and error.get("text") == _REFUSED
+    }
+    return [record for record in snapshot.records("gpus") if record.get("index") not in refused]
 
 
 def _selected(snapshot: Snapshot, records: list[dict[str, Any]], text: Known, source: str) -> Facts:
@@ -112,6 +124,15 @@ def _read(entries: list[str], count: int) -> tuple[list[int], str | None]:
             return [], entry.strip()
         kept.append(index)
     return kept, None
+
+
+def _capabilities(visible: Fact) -> Fact:
+    if isinstance(visible, Unknown) or not isinstance(visible.value, list):
+        return visible
+    found = [record.get("capability") if isinstance(record, dict) else None for record in visible.value]
+    if None in found:
+        return Unknown("the driver does not tell the compute capability of a GPU")
+    return Known(sorted({str(item) for item in found}), visible.source)
 
 
 def _alike(records: list[dict[str, Any]]) -> bool:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sgldoctor.system import System
 
 OVERRIDE = "SGLDOCTOR_DRIVER_VERSION"
-ABSENT = "no NVIDIA driver is visible here; name a GPU and driver with --gpu and --driver to judge another machine"
+ABSENT = "no NVIDIA driver is visible here (to judge another machine: --gpu NAME --driver VERSION)"
 _SYS_VERSION = "/sys/module/nvidia/version"
 _PROC_VERSION = "/proc/driver/nvidia/version"
 _NVIDIA_VENDOR, _AMD_VENDOR, _INTEL_VENDOR = "0x10de", "0x1002", "0x8086"

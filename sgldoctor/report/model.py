@@ -98,7 +98,7 @@ class Report:
                     f.explained_by is not None,
                     SUBJECTS.index(f.subject),
                     f.id,
-                ),  # fmt: skip
+                ),
             )
         )
 

@@ -27,7 +27,7 @@ KERNELS = ("sgl-kernel", "sglang-kernel")
 
 
 @lru_cache
-def table(name: str) -> Any:  # noqa: ANN401 - any JSON or YAML value
+def table(name: str) -> Any:
     text = (KNOWLEDGE / name).read_text("utf-8")
     return json.loads(text) if name.endswith(".json") else yaml.safe_load(text)
 

@@ -10,7 +10,7 @@ from tests.fakes import FakeSystem
 NOBODY = {"holder": None, "pid": None, "user": None}
 
 
-def record(port: int, family: str, use: str, problem: str | None = None, **holder: Any) -> dict[str, Any]:  # noqa: ANN401
+def record(port: int, family: str, use: str, problem: str | None = None, **holder: Any) -> dict[str, Any]:
     head = {"port": port, "family": family, "free": problem is None, "problem": problem, "use": use}
     return {**head, **NOBODY, **holder}
 

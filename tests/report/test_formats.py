@@ -145,7 +145,7 @@ def test_schema_accepts_what_is_rendered(report: Report) -> None:
     assert [error.message for error in SCHEMA.iter_errors(json.loads(as_json.render(report, PLAIN)))] == []
 
 
-def objects(node: Any, path: str = "$") -> list[tuple[str, dict[str, Any]]]:  # noqa: ANN401 - any JSON value
+def objects(node: Any, path: str = "$") -> list[tuple[str, dict[str, Any]]]:
     """Return the first object of each kind in the document, but for the open ones: facts and their values."""
     if isinstance(node, list):
         return objects(node[-1], f"{path}[]") if node else []

@@ -1,0 +1,114 @@
+"""What follows about the environment: how whole its installation is, and what would install it again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sgldoctor.rules.conditions import specifier_of, version_of
+from sgldoctor.snapshot import Fact, Facts, Known, Snapshot, Unknown
+
+_NOT_ASKED = "only --deep looks at this"
+# Packages of two CUDA majors that write the same files: nvidia/cudnn/lib/libcudnn.so.9 and so on (RECORD of each)
+_ONE_FOLDER = ("cudnn", "nccl", "nvshmem", "cusparselt")
+# Releases whose pins cannot be met from the package index any more, and the pin (METADATA held against the index)
+_GONE = (
+    (">=0.3.6.post3,<=0.4.2.post1", "flashinfer, a project that is not there"),
+    (">=0.4.3.post3,<=0.4.6", "sgl-kernel 0.0.x, which was removed; the oldest there is 0.1.0"),
+)
+# An import that fails for want of the driver says nothing about the environment
+_DRIVER_WORDS = ("libcuda.so", "NVIDIA driver", "CUDA driver", "No CUDA GPUs")
+
+
+def derive(snapshot: Snapshot) -> Facts:
+    """Return counts and gaps of the installation, and the command that installs this sglang release again."""
+    imports = snapshot.get("imports") if "imports" in snapshot.facts else Known(None, _NOT_ASKED)
+    gone = _gone(snapshot.get("package.sglang"))
+    return {
+        "imports": imports,
+        "imports.failed": _failed(snapshot, imports),
+        "pip.version": Known(None, _NOT_ASKED),
+        "pip.differences": Known(None, _NOT_ASKED),
+        "requirements.missing_direct": _missing_direct(snapshot),
+        "sglang.python_served": _python_served(snapshot),
+        "sglang.gone": gone,
+        "cuda.doubled": _doubled(snapshot),
+        "command.install_sglang": _install(snapshot, gone),
+    }
+
+
+def _failed(snapshot: Snapshot, imports: Fact) -> Fact:
+    if isinstance(imports, Unknown) or imports.value is None:
+        return imports
+    state = snapshot.value("driver.state")
+    records: list[dict[str, Any]] = []
+    for item in imports.value if isinstance(imports.value, list) else []:
+        if isinstance(item, dict) and item.get("ok") is False:
+            error = str(item.get("error") or "no error text")
+            driver: bool | None = any(word in error for word in _DRIVER_WORDS)
+            if driver:
+                driver = None if state is None else state != "ok"
+            records.append({"module": item.get("module"), "error": error, "for_driver": driver})
+    return Known(records, imports.source)
+
+
+def _missing_direct(snapshot: Snapshot) -> Fact:
+    unmet = snapshot.get("requirements.unmet")
+    if isinstance(unmet, Unknown) or unmet.value is None:
+        return unmet
+    rows = snapshot.records("requirements.unmet")
+    return Known(sum(row.get("direct") is True and row.get("problem") == "missing" for row in rows), unmet.source)
+
+
+def _python_served(snapshot: Snapshot) -> Fact:
+    """Return whether this release has a wheel for this Python; None where one wheel serves every Python 3."""
+    pythons, minor = snapshot.get("sglang.wheel_pythons"), snapshot.get("python.minor")
+    if isinstance(pythons, Unknown) or pythons.value is None:
+        return pythons
+    if isinstance(minor, Unknown) or minor.value is None:
+        return minor
+    return Known(minor.value in snapshot.texts("sglang.wheel_pythons"), pythons.source)
+
+
+def _gone(sglang: Fact) -> Fact:
+    if isinstance(sglang, Unknown) or sglang.value is None:
+        return sglang
+    version = version_of(str(sglang.value))
+    if version is None:
+        return Unknown(f"the version {sglang.value} is not PEP 440")
+    found = next((need for versions, need in _GONE if specifier_of(versions).contains(version)), None)
+    return Known(found, "METADATA of the release, held against the package index")
+
+
+def _doubled(snapshot: Snapshot) -> Fact:
+    packages = snapshot.get("packages")
+    if isinstance(packages, Unknown) or packages.value is None:
+        return packages
+    names = {str(item.get("name")) for item in snapshot.records("packages")}
+    records: list[dict[str, Any]] = []
+    for library in _ONE_FOLDER:
+        found = sorted(name for name in names if name in {f"nvidia-{library}-cu{major}" for major in (11, 12, 13)})
+        if len(found) > 1:
+            records.append({"library": library, "names": " and ".join(found)})
+    return Known(records, packages.source)
+
+
+def _install(snapshot: Snapshot, gone: Fact) -> Fact:
+    """Return the one command that brings this release with all of its pins; unknown where the index has it not."""
+    sglang = snapshot.get("package.sglang")
+    if isinstance(sglang, Unknown) or sglang.value is None:
+        return sglang
+    if snapshot.value("sglang.age") != "known":
+        return Unknown(f"sglang {sglang.value} is no release that this sgldoctor knows")
+    if not isinstance(gone, Known) or gone.value is not None:
+        return Unknown(f"sglang {sglang.value} cannot be installed from the package index any more")
+    if any(item.get("name") == "sglang" and item.get("url") for item in snapshot.records("packages")):
+        return Unknown("sglang was not installed from the package index")
+    command = str(snapshot.value("command.install") or "pip install")
+    extra = snapshot.text("sglang.runtime_extra")
+    # 0.5.10 and later require pre-releases by name; pip takes them by itself, uv wants to be told
+    early = " --prerelease=allow" if command.startswith("uv ") and _needs_early(str(sglang.value)) else ""
+    return Known(f'{command}{early} "sglang{f"[{extra}]" if extra else ""}=={sglang.value}"', sglang.source)
+
+
+def _needs_early(version: str) -> bool:
+    return specifier_of(">=0.5.10rc0").contains(version)
