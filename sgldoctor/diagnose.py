@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,9 @@ from sgldoctor.rules.conditions import COMPARING, RecordConditions, all_of, spec
 from sgldoctor.rules.model import Severity
 from sgldoctor.rules.parse import ITEM, PLACEHOLDER
 from sgldoctor.snapshot import Known, Unknown
+
+# What a name, a version, a requirement or a path may hold in a command, mostly between double quotes.
+_SAFE = re.compile(r"^[\w.+=<>!,~/@:\[\] -]*$")
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -171,13 +175,15 @@ def _evidence(problem: Problem, snapshot: Snapshot, items: list[dict[str, Any]])
             continue
         if spec.kind is Kind.RECORDS:
             if name in {test.fact for test in problem.require}:
-                yield from (Evidence(_record_text(item), fact.source) for item in items)
+                yield from (Evidence(_record_text(item), str(item.get("where") or fact.source)) for item in items)
         else:
             yield Evidence(f"{label_of(name)}: {show(fact.value)}", fact.source)
 
 
 def _record_text(record: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {show(value)}" for name, value in record.items() if value not in (None, "", []))
+    return ", ".join(
+        f"{name} {show(value)}" for name, value in record.items() if value not in (None, "", []) and name != "where"
+    )
 
 
 def _fixes(problem: Problem, snapshot: Snapshot, item: dict[str, Any]) -> Iterable[FilledFix]:
@@ -185,9 +191,18 @@ def _fixes(problem: Problem, snapshot: Snapshot, item: dict[str, Any]) -> Iterab
         if all_of(test_truth(test, snapshot) for test in fix.when) is False:
             continue
         text = fill(fix.text, snapshot, item)
-        command = fill(fix.command, snapshot, item) if fix.command else None
+        command = _command(fix.command, snapshot, item) if fix.command else None
         if text is not None and (command is not None or fix.command is None):
             yield FilledFix(text, command)
+
+
+def _command(template: str, snapshot: Snapshot, item: Mapping[str, Any]) -> str | None:
+    """Return a command, or None where a value could mean something to a shell: names come from foreign files."""
+    for name in PLACEHOLDER.findall(template):
+        value = item.get(name[len(ITEM) :]) if name.startswith(ITEM) else snapshot.value(name)
+        if not name.startswith("command.") and not _SAFE.match(show(value)):
+            return None
+    return fill(template, snapshot, item)
 
 
 def fill(template: str, snapshot: Snapshot, item: Mapping[str, Any]) -> str | None:

@@ -69,7 +69,7 @@ CATALOGUE = (
     _records("packages.broken", "metadata folders that cannot be read", name=T, problem=T, where=T),
     _records(
         "packages.damaged", "decisive files that are missing, cut short or changed since the installation",
-        name=T, path=T, problem=T, count=N, where=T,
+        name=T, version=V, path=T, problem=T, count=N, where=T,
     ),
     _records("packages.shadowed", "modules that several distributions install", module=T, names=T, where=T),
     _records(
@@ -231,4 +231,4 @@ def label_of(name: str) -> str:
     spec = spec_of(name)
     if spec is None or spec.name.endswith("*"):
         return name.partition(".")[2] or name
-    return spec.label
+    return spec.label.partition(" (")[0]

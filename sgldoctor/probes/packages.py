@@ -212,7 +212,10 @@ def _damaged(system: System, environment: Environment, records: list[dict[str, A
             continue
         for problem in sorted({file["problem"] for file in files}):
             paths = sorted(file["path"] for file in files if file["problem"] == problem)
-            yield {"name": found.name, "path": paths[0], "problem": problem, "count": len(paths), "where": found.path}
+            yield {
+                "name": found.name, "version": found.version, "path": paths[0], "problem": problem,
+                "count": len(paths), "where": found.path,
+            }  # fmt: skip
 
 
 def _shadowed(environment: Environment) -> Iterator[dict[str, Any]]:

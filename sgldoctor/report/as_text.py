@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from sgldoctor.diagnose import fill
@@ -58,9 +59,14 @@ def lines(report: Report, redactor: Redactor, width: int) -> Iterator[tuple[str,
                 f"Not examined: {'; '.join(others)}. Choose with --venv or --python.", width, style="dim"
             )
     yield "", ""
+    reasons = list(dict.fromkeys(_reason(finding) for finding in report.unknown))
     for state, subject in _ordered(report):
-        yield from _subject(report, subject, state, width)
+        yield from _subject(report, subject, state, reasons, width)
     yield "", ""
+    for number, reason in enumerate(reasons, start=1):
+        yield from _wrapped(f"[{number}] Not judged: {reason}", width, indent=" " * 4, style=STYLES["unknown"])
+    if reasons:
+        yield "", ""
     yield summary(report), ""
 
 
@@ -74,7 +80,9 @@ def headline(report: Report) -> str:
         return f"{MARKS[kind]}: {roots[0].message.rstrip('.')}.{tail}"
     passed = report.counts["ok"]
     if report.verdict is Verdict.UNKNOWN:
-        return f"?: Nothing wrong was found, but {report.counts['unknown']} checks could not be made; {passed} passed."
+        missed = report.counts["unknown"]
+        reason = Counter(map(_reason, report.unknown)).most_common(1)[0][0]
+        return f"?: Nothing wrong was found. {missed} check{'s' * (missed != 1)} could not be made: {reason}."
     return f"ok: Nothing is wrong. {passed} checks passed."
 
 
@@ -119,26 +127,24 @@ def _state(report: Report, subject: str) -> str | None:
     return "ok" if Status.OK in statuses else None
 
 
-def _subject(report: Report, subject: str, state: str, width: int) -> Iterator[tuple[str, str]]:
+def _subject(report: Report, subject: str, state: str, reasons: list[str], width: int) -> Iterator[tuple[str, str]]:
     facts = next(filter(None, (fill(text, report.snapshot, {}) for text in _SUMMARIES.get(subject, ()))), "")
     unknown = [finding for finding in report.unknown if finding.subject == subject]
-    if state == "unknown":
-        facts = _unknown_text(unknown, facts)
+    if unknown:
+        notes = sorted({reasons.index(_reason(finding)) + 1 for finding in unknown})
+        text = f"{len(unknown)} not judged {''.join(f'[{note}]' for note in notes)}"
+        facts = f"{facts}; {text}" if facts else text
     first, *rest = list(_wrapped(f"{MARKS[state]:<6}{subject:<13} {facts}".rstrip(), width, indent=" " * 20))
     yield first[0], STYLES[state]
     yield from rest
-    found = [finding for finding in report.found if finding.subject == subject]
-    for finding in found:
-        yield from _finding(report, finding, width)
-    if unknown and state in {"error", "warning"}:
-        yield from _wrapped(f"Not judged: {_unknown_text(unknown, '')}", width, indent=_INDENT, style=STYLES["unknown"])
-        yield "", ""
+    for finding in report.found:
+        if finding.subject == subject:
+            yield from _finding(report, finding, width)
 
 
-def _unknown_text(unknown: list[Finding], facts: str) -> str:
-    reasons = "; ".join(dict.fromkeys(part for finding in unknown for part in finding.message.split("; ")[:1]))
-    text = f"{len(unknown)} check{'s' * (len(unknown) != 1)} not judged: {reasons}"
-    return f"{facts} ({text})" if facts else text
+def _reason(finding: Finding) -> str:
+    """Return the first reason why a check could not be judged; the others follow from the same want."""
+    return finding.message.split("; ")[0]
 
 
 def _finding(report: Report, finding: Finding, width: int) -> Iterator[tuple[str, str]]:

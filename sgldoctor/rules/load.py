@@ -121,13 +121,15 @@ def read_yaml(path: Path) -> Any:  # noqa: ANN401 - any YAML value
 
 
 def _files(roots: tuple[Path, ...], errors: list[str]) -> Iterator[Path]:
+    """Yield each file once, also where one root lies in another."""
+    seen: set[Path] = set()
     for root in roots:
-        if root.is_dir():
-            yield from sorted(root.rglob("*.yaml"))
-        elif root.is_file():
-            yield root
-        else:
+        if not root.exists():
             errors.append(f"{root}: no such file or folder")
+        for path in sorted(root.rglob("*.yaml")) if root.is_dir() else [root] if root.is_file() else []:
+            if path.resolve() not in seen:
+                seen.add(path.resolve())
+                yield path
 
 
 def _read(path: Path, *, examples: bool) -> tuple[Problem | None, list[str]]:

@@ -1,0 +1,32 @@
+"""Every shipped rule: its examples come out as they say, and no mutant of it goes unnoticed."""
+
+from __future__ import annotations
+
+import pytest
+
+from sgldoctor.rules.load import consequence_errors, read_problems, rules_folder
+from sgldoctor.rules.model import Problem
+from sgldoctor.rules.mutate import survivors
+from sgldoctor.rules.validate import problem_errors
+
+PROBLEMS = read_problems((rules_folder() / "problems",), examples=True)
+
+each_problem = pytest.mark.parametrize("problem", PROBLEMS, ids=[problem.id for problem in PROBLEMS])
+
+
+def test_there_are_rules() -> None:
+    assert len(PROBLEMS) >= 60
+
+
+def test_consequences_name_problems_that_exist_and_form_no_cycle() -> None:
+    assert consequence_errors(PROBLEMS) == []
+
+
+@each_problem
+def test_examples_come_out_as_they_say(problem: Problem) -> None:
+    assert list(problem_errors(problem)) == []
+
+
+@each_problem
+def test_examples_notice_every_mutant(problem: Problem) -> None:
+    assert [mutant.name for mutant in survivors(problem)] == []
