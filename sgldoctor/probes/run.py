@@ -70,13 +70,19 @@ def observe(system: System, scope: Scope) -> Snapshot:
     tasks["variables"] = lambda: variables.probe(
         system, engine.folder_of(system, target.folders, "sglang") if target else None
     )
-    facts = _run(tasks)
+    facts = _run(tasks) if target else {**_left_out(), **_run(tasks)}
     if scope.requirements:
         facts |= _wanted(system, scope, target)
     elif target and scope.deep:
         environment = Environment(system, target.folders)
         facts |= deep.probe(system, environment, target.interpreter.executable, target.folders)
     return Snapshot(facts)
+
+
+def _left_out() -> Facts:
+    """Return the facts by which rules about machine and environment together do not apply to the machine alone."""
+    source = "the environment was left out by --only or --skip"
+    return {"packages": Known([], source), **dict.fromkeys(_named("torch."), Known(None, source))}
 
 
 def _wanted(system: System, scope: Scope, target: Target | None) -> Facts:
