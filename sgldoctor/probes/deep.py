@@ -70,8 +70,10 @@ def _pip_view(system: System, environment: Environment, executable: str) -> Fact
     try:
         done = system.run([sys.executable, "-c", _PIP], timeout=60, env={"PIPAPI_PYTHON_LOCATION": executable})
         version, listed = json.loads(done.out)
-    except (OSError, ValueError) as error:
-        return dict.fromkeys(names, Unknown(f"pip in the target does not answer: {type(error).__name__}"))
+    except OSError as error:
+        return dict.fromkeys(names, Unknown(f"pip-api did not answer: {error.strerror or error}"))
+    except ValueError:
+        return dict.fromkeys(names, Unknown(f"pip-api did not answer: {error_of(done.err, done.code)}"))
     seen = {name: found.version for name in environment.names() if (found := environment.get(name))}
     told = {canonical(name): text for name, text in listed.items()}
     differences = [

@@ -218,8 +218,8 @@ def _differ(before: tuple[str, ...], after: tuple[str, ...]) -> bool:
 
 def _near(text: str) -> Iterator[Version]:
     """Yield versions on and around every bound of a specifier."""
-    for item in specifier_of(text):
-        version = Version(item.version.removesuffix(".*"))
+    for part in [part for item in specifier_of(text) for part in _plain(item)]:
+        version = Version(Specifier(part).version.removesuffix(".*"))
         yield version
         yield _up(version, ">=")
         yield _up(Version(_dotted(version.release)), ">")
