@@ -98,7 +98,7 @@ CATALOGUE = (
     FactSpec("torch.targets", L, "GPU targets that torch was compiled for, such as sm_90"),
     FactSpec("torch.libraries", F, "torch's own libraries are in place"),
     FactSpec("torch.min_driver", V, "oldest driver that runs this torch (minor-version compatibility)"),
-    FactSpec("torch.toolkit_driver", V, "driver that came with torch's CUDA; from it on nothing is held back"),
+    FactSpec("torch.toolkit_driver", V, "driver branch that came with torch's CUDA; from it on nothing is held back"),
     FactSpec("torch.official", F, "a release build of torch, so that version tables apply"),
     _records("torch.gpus_without_code", "GPUs that this torch holds no code for", index=N, name=T, capability=V),
     _records("torch.companions", "torch's companions and the torch that they were built for",

@@ -9,7 +9,8 @@ from typing import Any
 from sgldoctor.errors import UsageError
 from sgldoctor.rules.conditions import version_of
 from sgldoctor.rules.knowledge import gpu as gpu_model
-from sgldoctor.snapshot import Facts, Known, Snapshot
+from sgldoctor.rules.knowledge import newest_cuda
+from sgldoctor.snapshot import Fact, Facts, Known, Snapshot, Unknown
 
 _ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 
@@ -42,6 +43,8 @@ def simulate(snapshot: Snapshot, machine: Machine) -> Snapshot:
         _version("--driver", machine.driver)
         facts |= {
             "driver.version": Known(machine.driver, "--driver"),
+            "driver.cuda": _cuda_of(machine.driver),
+            "driver.open_module": Unknown("--driver does not say which kernel modules are loaded"),
             "driver.state": Known("ok", "--driver"),
             "driver.message": Known(None, "--driver"),
             "driver.userspace": Known(machine.driver, "--driver"),
@@ -65,6 +68,12 @@ def simulate(snapshot: Snapshot, machine: Machine) -> Snapshot:
             raise UsageError(f"Unknown architecture {machine.arch!r}. Known: {', '.join(_ARCHITECTURES)}.")
         facts["cpu.arch"] = Known(_ARCHITECTURES[machine.arch], "--arch")
     return snapshot.with_facts(facts)
+
+
+def _cuda_of(driver: str) -> Fact:
+    """Return the newest CUDA toolkit that came out with this driver or an older one."""
+    cuda = newest_cuda(driver)
+    return Known(cuda, "cuda_drivers.yaml") if cuda else Unknown(f"no CUDA version is known for driver {driver}")
 
 
 def _gpus(names: tuple[str, ...]) -> Facts:

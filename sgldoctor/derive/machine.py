@@ -92,11 +92,11 @@ def _holder(item: dict[str, Any]) -> str:
 
 
 def _toolkit_driver(cuda: Fact) -> Fact:
-    """Return the driver from which on nothing of torch's CUDA is held back."""
+    """Return the driver branch that came with torch's CUDA: from 570 on nothing of CUDA 12.8 is held back."""
     if isinstance(cuda, Unknown) or cuda.value is None:
         return cuda
     rows = table("cuda_drivers.yaml")["toolkits"]
     row = next((row for row in rows if row["cuda"] == str(cuda.value)), None)
     if row is None:
         return Unknown(f"the driver that came with CUDA {cuda.value} is not in the tables of this sgldoctor")
-    return Known(str(row["min_driver"]), "cuda_drivers.yaml")
+    return Known(str(row["min_driver"]).partition(".")[0], "cuda_drivers.yaml")

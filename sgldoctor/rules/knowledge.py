@@ -120,6 +120,14 @@ def min_driver(cuda: str) -> str | None:
     return str(row["min_driver"]) if row else None
 
 
+def newest_cuda(driver: str) -> str | None:
+    """Return the newest CUDA version whose first toolkit asks for no newer Linux driver, or None."""
+    have = version_of(driver)
+    rows = table("cuda_drivers.yaml")["toolkits"]
+    fitting = [str(row["cuda"]) for row in rows if have and (least := version_of(row["min_driver"])) and least <= have]
+    return max(fitting, key=lambda cuda: [int(part) for part in cuda.split(".")], default=None)
+
+
 def sglang_release(version: str) -> dict[str, Any] | None:
     """Return the row of an sglang release, or None where the table does not know it."""
     row = table("sglang.json")["releases"].get(version)

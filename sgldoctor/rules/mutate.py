@@ -163,7 +163,7 @@ def _moved(specifier: Specifier) -> Iterator[str]:
     version = Version(text)
     if sign in {"!=", "==="} or version.local:
         return
-    up, down = _up(version, sign), _down(version)
+    up, down = _up(version, ">" if sign == "==" else sign), _down(version)
     for moved in filter(None, (up, down)):
         low, high = sorted((version, moved))
         yield f">={low},<={high}" if sign == "==" else f"{sign}{moved}"
@@ -172,7 +172,7 @@ def _moved(specifier: Specifier) -> Iterator[str]:
 def _up(version: Version, sign: str) -> Version:
     """Return the next version of the same kind: after 2.8 comes 2.8.post1, after 0.5.0rc0 comes 0.5.0rc1.
 
-    ``>2.8`` excludes 2.8.post1, so for it the next release is 2.9.
+    ``>2.8`` excludes 2.8.post1, so for it the next is the next release, 2.9; so it is for equalities.
     """
     release = _dotted(version.release)
     if version.dev is not None:

@@ -116,3 +116,12 @@ def test_the_environments_own_pip_installs_else_uv_from_outside() -> None:
 def test_a_named_gpu_brings_its_cpu_where_it_has_but_one() -> None:
     assert simulate(Snapshot(), Machine(gpus=("GH200",))).value("cpu.arch") == "aarch64"
     assert isinstance(simulate(Snapshot(), Machine(gpus=("H100",))).get("cpu.arch"), Unknown)
+
+
+@pytest.mark.parametrize(("driver", "cuda"), [("535.54.03", "12.2"), ("580.65.06", "13.0"), ("550.90", "12.4")])
+def test_a_named_driver_brings_its_cuda(driver: str, cuda: str) -> None:
+    assert simulate(Snapshot(), Machine(driver=driver)).value("driver.cuda") == cuda
+
+
+def test_a_driver_older_than_the_table_brings_none() -> None:
+    assert isinstance(simulate(Snapshot(), Machine(driver="390.1")).get("driver.cuda"), Unknown)

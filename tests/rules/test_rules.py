@@ -7,7 +7,7 @@ import pytest
 from sgldoctor.rules.load import consequence_errors, read_problems, rules_folder
 from sgldoctor.rules.model import Problem
 from sgldoctor.rules.mutate import survivors
-from sgldoctor.rules.validate import problem_errors
+from sgldoctor.rules.validate import problem_errors, validate_rules
 
 PROBLEMS = read_problems((rules_folder() / "problems",), examples=True)
 
@@ -20,6 +20,11 @@ def test_there_are_rules() -> None:
 
 def test_consequences_name_problems_that_exist_and_form_no_cycle() -> None:
     assert consequence_errors(PROBLEMS) == []
+
+
+def test_a_shipped_folder_can_be_validated_by_its_path() -> None:
+    rules, examples = validate_rules((rules_folder() / "problems" / "gpu",))
+    assert 0 < rules < examples
 
 
 @each_problem
