@@ -78,6 +78,10 @@ CATALOGUE = (
     ),
     _records("requirements.conflicts", "pins in requirements files that contradict sglang's own",
              package=T, asked=T, needed=T, by=T, where=T),
+    _records(
+        "requirements.gaps", "unmet requirements by what they mean",
+        group=T, package=T, requirement=T, required_by=T, installed=V, problem=T, direct=F,
+    ),
     FactSpec("requirements.missing_direct", N, "packages that sglang itself requires and that are not installed"),
     FactSpec("requirements.open", L, "packages named in the requirements file without an exact version"),
     FactSpec("sglang.runtime", F, "the engine's own requirements are part of this installation"),

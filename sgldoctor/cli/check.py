@@ -161,7 +161,7 @@ def command(  # noqa: PLR0913 - every option of the command stands here
         typer.Option(
             "--quiet",
             "-q",
-            help="Print problems only, a line each; nothing when there are none.",
+            help="Print root problems only, a line each; nothing when there are none.",
             rich_help_panel=_OUT,
         ),
     ] = False,
@@ -297,7 +297,7 @@ def _write(report: Report, redactor: Redactor, format_: Format, output: str | No
         text = "".join(
             f"{f.severity.value}: {redactor.text(f.message)} [{f.id}]\n"
             for f in report.found
-            if f.severity is not Severity.INFO
+            if f.severity is not Severity.INFO and not f.explained_by
         )
     elif format_ is Format.TEXT and output is None:
         from sgldoctor.cli.terminal import show  # noqa: PLC0415 - colours only where a person looks

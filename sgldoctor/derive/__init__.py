@@ -9,6 +9,7 @@ from sgldoctor.derive import (
     cuda,
     cures,
     environment,
+    gaps,
     gpus,
     kernels,
     machine,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 _STEPS: tuple[Callable[[Snapshot], Facts], ...] = (
     gpus.derive, visible.derive, torch.derive, companions.derive, kernels.derive, visible.coverage, cuda.derive,
-    releases.derive, machine.derive, cures.derive, environment.derive, paths.derive,
+    releases.derive, machine.derive, cures.derive, environment.derive, gaps.derive, paths.derive,
 )  # fmt: skip
 
 

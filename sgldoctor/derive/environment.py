@@ -14,7 +14,11 @@ _ONE_FOLDER = ("cudnn", "nccl", "nvshmem", "cusparselt")
 _GONE = (
     (">=0.3.6.post3,<=0.4.2.post1", "flashinfer, a project that is not there"),
     (">=0.4.3.post3,<=0.4.6", "sgl-kernel 0.0.x, which was removed; the oldest there is 0.1.0"),
+    (">=0.5.3.post1,<=0.5.4.post2", "apache-tvm-ffi==0.1.0b15 through flashinfer-python, which was removed"),
 )
+# These pin transformers 4.57.0, which was yanked; uv takes a yanked release only where it is named
+_PIN_YANKED = (">=0.5.3rc2,<=0.5.3", ' "transformers==4.57.0"')
+_NEEDS_EARLY = ">=0.5.10rc0"
 # An import that fails for want of the driver says nothing about the environment
 _DRIVER_WORDS = ("libcuda.so", "NVIDIA driver", "CUDA driver", "No CUDA GPUs")
 
@@ -103,12 +107,11 @@ def _install(snapshot: Snapshot, gone: Fact) -> Fact:
         return Unknown(f"sglang {sglang.value} cannot be installed from the package index any more")
     if any(item.get("name") == "sglang" and item.get("url") for item in snapshot.records("packages")):
         return Unknown("sglang was not installed from the package index")
-    command = str(snapshot.value("command.install") or "pip install")
-    extra = snapshot.text("sglang.runtime_extra")
-    # 0.5.10 and later require pre-releases by name; pip takes them by itself, uv wants to be told
-    early = " --prerelease=allow" if command.startswith("uv ") and _needs_early(str(sglang.value)) else ""
-    return Known(f'{command}{early} "sglang{f"[{extra}]" if extra else ""}=={sglang.value}"', sglang.source)
-
-
-def _needs_early(version: str) -> bool:
-    return specifier_of(">=0.5.10rc0").contains(version)
+    version = str(sglang.value)
+    command, yanked = str(snapshot.value("command.install") or "pip install"), ""
+    if command.startswith("uv "):
+        # pip takes pre-releases that are asked for, and yanked releases that are pinned; uv wants to be told
+        command += " --prerelease=allow" if specifier_of(_NEEDS_EARLY).contains(version) else ""
+        yanked = _PIN_YANKED[1] if specifier_of(_PIN_YANKED[0]).contains(version) else ""
+    extra = f"[{name}]" if (name := snapshot.text("sglang.runtime_extra")) else ""
+    return Known(f'{command} "sglang{extra}=={version}"{yanked}', sglang.source)
