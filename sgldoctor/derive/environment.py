@@ -19,8 +19,10 @@ _GONE = (
 # These pin transformers 4.57.0, which was yanked; uv takes a yanked release only where it is named
 _PIN_YANKED = (">=0.5.3rc2,<=0.5.3", ' "transformers==4.57.0"')
 _NEEDS_EARLY = ">=0.5.10rc0"
-# An import that fails for want of the driver says nothing about the environment
+# An import that fails for want of the driver says nothing about the environment; the kernels of 0.3.13 to 0.3.15
+# name no cause at all
 _DRIVER_WORDS = ("libcuda.so", "NVIDIA driver", "CUDA driver", "No CUDA GPUs")
+_HIDES_CAUSE, _NAMES_CAUSE = "Could not load any common_ops library", ("undefined symbol", "cannot open shared object")
 
 
 def derive(snapshot: Snapshot) -> Facts:
@@ -43,16 +45,30 @@ def derive(snapshot: Snapshot) -> Facts:
 def _failed(snapshot: Snapshot, imports: Fact) -> Fact:
     if isinstance(imports, Unknown) or imports.value is None:
         return imports
-    state = snapshot.value("driver.state")
+    there = _driver_there(snapshot)
     records: list[dict[str, Any]] = []
     for item in imports.value if isinstance(imports.value, list) else []:
         if isinstance(item, dict) and item.get("ok") is False:
             error = str(item.get("error") or "no error text")
-            driver: bool | None = any(word in error for word in _DRIVER_WORDS)
-            if driver:
-                driver = None if state is None else state != "ok"
-            records.append({"module": item.get("module"), "error": error, "for_driver": driver})
+            records.append({"module": item.get("module"), "error": error, "for_driver": _for_driver(error, there=there)})
     return Known(records, imports.source)
+
+
+def _driver_there(snapshot: Snapshot) -> bool | None:
+    """Return whether programs here find a working driver; ``--gpu`` assumes a state, but brings no library."""
+    libcuda, state = snapshot.get("driver.libcuda"), snapshot.value("driver.state")
+    if (isinstance(libcuda, Known) and libcuda.value is None) or state not in {None, "ok"}:
+        return False
+    return True if state == "ok" and isinstance(libcuda, Known) else None
+
+
+def _for_driver(error: str, *, there: bool | None) -> bool | None:
+    """Return whether the driver is to blame; None where the error or the driver's state does not say."""
+    if there:
+        return False
+    if any(word in error for word in _DRIVER_WORDS):
+        return None if there is None else True
+    return None if _HIDES_CAUSE in error and not any(word in error for word in _NAMES_CAUSE) else False
 
 
 def _missing_direct(snapshot: Snapshot) -> Fact:

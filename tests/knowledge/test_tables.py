@@ -6,7 +6,6 @@ import json
 import re
 from collections import Counter
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-KNOWLEDGE = Path(__file__).parents[2] / "rules" / "knowledge"
+from sgldoctor.rules.load import rules_folder
+
+KNOWLEDGE = rules_folder() / "knowledge"
 
 ARCHITECTURES = {
     "7.0": "Volta", "7.5": "Turing", "8.0": "Ampere", "8.6": "Ampere", "8.7": "Ampere", "8.9": "Ada",
