@@ -138,6 +138,7 @@ CATALOGUE = (
     FactSpec("driver.libcuda_compat", F, "libcuda.so.1 comes from a cuda-compat folder"),
     FactSpec("driver.fabric_manager", T, "running, stopped or not-needed"),
     FactSpec("gpu.count", N, "number of NVIDIA GPUs"),
+    FactSpec("gpu.here", F, "an NVIDIA GPU is in this machine, not only named by an option"),
     FactSpec("gpu.vendor", T, "maker of the accelerator (nvidia, amd, intel, huawei, apple, none)"),
     FactSpec("gpu.pci_nvidia", N, "NVIDIA GPUs on the PCI bus"),
     FactSpec("gpu.visible", T, "CUDA_VISIBLE_DEVICES"),

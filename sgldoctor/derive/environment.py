@@ -35,6 +35,7 @@ def derive(snapshot: Snapshot) -> Facts:
         "pip.version": Known(None, _NOT_ASKED),
         "pip.differences": Known(None, _NOT_ASKED),
         "requirements.missing_direct": _missing_direct(snapshot),
+        "gpu.here": _gpu_here(snapshot.get("gpu.count")),
         "sglang.python_served": _python_served(snapshot),
         "sglang.gone": gone,
         "cuda.doubled": _doubled(snapshot),
@@ -50,7 +51,8 @@ def _failed(snapshot: Snapshot, imports: Fact) -> Fact:
     for item in imports.value if isinstance(imports.value, list) else []:
         if isinstance(item, dict) and item.get("ok") is False:
             error = str(item.get("error") or "no error text")
-            records.append({"module": item.get("module"), "error": error, "for_driver": _for_driver(error, there=there)})
+            blame = _for_driver(error, there=there)
+            records.append({"module": item.get("module"), "error": error, "for_driver": blame})
     return Known(records, imports.source)
 
 
@@ -69,6 +71,15 @@ def _for_driver(error: str, *, there: bool | None) -> bool | None:
     if any(word in error for word in _DRIVER_WORDS):
         return None if there is None else True
     return None if _HIDES_CAUSE in error and not any(word in error for word in _NAMES_CAUSE) else False
+
+
+def _gpu_here(count: Fact) -> Fact:
+    """Return whether a GPU is in this machine, whose compilers and folders can then be judged with it."""
+    if isinstance(count, Unknown) or count.value is None:
+        return count
+    if count.source == "--gpu":
+        return Unknown("the GPU is named by --gpu; its machine's compilers and CUDA folder are not to be seen here")
+    return Known(count.value != 0, count.source)
 
 
 def _missing_direct(snapshot: Snapshot) -> Fact:

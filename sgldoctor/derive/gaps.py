@@ -27,6 +27,8 @@ _OWN_VERSION = {
     "torch", "triton", "sgl-kernel", "sglang-kernel", "flashinfer", "flashinfer-python", "flashinfer-cubin",
     "transformers", "xgrammar", "torchao",
 }  # fmt: skip
+# Whether these fit a torch is measured, and says more than the exact version that their METADATA names
+_JUDGED_BY_TABLES = ("torchvision ", "torchaudio ", "sgl-kernel ", "sglang-kernel ")
 _FFI_GONE = "apache-tvm-ffi==0.1.0b15"
 # sglang 0.5.6 to 0.5.9 themselves ask for a newer cuDNN than torch 2.9.1 requires (srt/server_args.py)
 _CUDNN = ("nvidia-cudnn-cu12", ">=0.5.6,<0.5.10rc0")
@@ -68,7 +70,7 @@ def _group_of_version(row: dict[str, Any], sglang: str) -> str | None:
     if row.get("direct"):
         return None if name in _OWN_VERSION else "pin"
     if name == "torch":
-        return "torch-for-another"
+        return None if str(row.get("required_by")).startswith(_JUDGED_BY_TABLES) else "torch-for-another"
     if name.startswith("nvidia-") and str(row.get("required_by")).startswith("torch "):
         override = name == _CUDNN[0] and specifier_of(_CUDNN[1]).contains(sglang)
         return None if override else "nvidia"
