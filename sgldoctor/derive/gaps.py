@@ -11,8 +11,9 @@ from sgldoctor.snapshot import Fact, Facts, Known, Snapshot, Unknown
 # 0.5.3.post1 and 0.5.23, one package hidden at a time, wherever the release requires it)
 _START = {
     "aiohttp", "compressed-tensors", "einops", "fastapi", "huggingface-hub", "ipython", "msgspec", "numpy",
-    "orjson", "packaging", "pillow", "psutil", "pybase64", "pydantic", "pyzmq", "requests", "setproctitle",
-    "tqdm", "transformers", "uvicorn", "uvloop",
+    "openai", "orjson", "packaging", "partial-json-parser", "pillow", "psutil", "pybase64", "pydantic",
+    "python-multipart", "pyzmq", "requests", "sentencepiece", "setproctitle", "tokenizers", "tqdm",
+    "transformers", "uvicorn", "uvloop",
 }  # fmt: skip
 # pkgs_to_check_at_runtime in transformers/dependency_versions_check.py, compared when transformers is imported
 _CHECKED_BY_TRANSFORMERS = {
