@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sgldoctor.errors import did_you_mean
 
@@ -224,6 +224,34 @@ def spec_of(name: str) -> FactSpec | None:
     if spec := _EXACT.get(name):
         return spec
     return next((spec for prefix, spec in _FAMILIES.items() if name.startswith(prefix) and name != prefix), None)
+
+
+def fits(name: str, value: Any) -> bool:  # noqa: ANN401 - any JSON value
+    """Return whether a value is of the kind of its fact; absent (None) always is, and so is any of an unknown name."""
+    spec = spec_of(name)
+    if spec is None or value is None:
+        return True
+    match spec.kind:
+        case Kind.TEXT | Kind.VERSION:
+            return isinstance(value, str)
+        case Kind.NUMBER:
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case Kind.FLAG:
+            return isinstance(value, bool)
+        case Kind.TEXTS:
+            return isinstance(value, list) and all(isinstance(item, str) for item in value)
+        case Kind.RECORDS:
+            return isinstance(value, list) and all(_is_record(spec.fields, item) for item in value)
+
+
+def _is_record(fields: Mapping[str, Kind], item: Any) -> bool:  # noqa: ANN401 - any JSON value
+    if not isinstance(item, dict):
+        return False
+    return all(
+        value is None or (isinstance(value, bool) if kind is Kind.FLAG else isinstance(value, int | float | str))
+        for name, value in item.items()
+        if (kind := fields.get(name))
+    )
 
 
 def unknown_fact(name: str) -> str:

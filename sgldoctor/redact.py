@@ -31,7 +31,7 @@ _SHAPES = (
     ),
     (
         re.compile(
-            r"\b(?:hf_[A-Za-z0-9]{8,}|sk-[A-Za-z0-9_-]{12,}|gh[opsu]_[A-Za-z0-9]{16,}|github_pat_\w{16,}"
+            r"\b(?:hf_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_-]{12,}|gh[opsu]_[A-Za-z0-9]{16,}|github_pat_\w{16,}"
             r"|glpat-[\w-]{12,}|AKIA[A-Z0-9]{12,}|xox[abprs]-[\w-]{10,}|nvapi-[\w-]{12,}|AIza[\w-]{20,}"
             r"|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*)"
         ),
@@ -49,6 +49,8 @@ _KEPT = re.compile(
     r"|COLAB_\w+|KAGGLE_\w+|SLURM_JOB_ID|USER)$",
     re.IGNORECASE,
 )
+# Paths, and short plain words: hiding them would blank names of packages, and they are no secrets.
+_WORD = re.compile(r"^(?:/.*|[A-Za-z]+(?:[-_.][A-Za-z]+)*)$")
 # The password, and the values behind the question mark, of URLs in any variable: probes split some at colons.
 _IN_URL = re.compile(r"://(?:[^/\s:@]*:)?([^/\s@]+)@|[?&][\w-]+=([^&\s]+)")
 _PLAIN = re.compile(r"^(?:[01]|true|false|yes|no|on|off|\d{1,6}(?:\.\d{1,4})?)$", re.IGNORECASE)
@@ -67,10 +69,10 @@ class Redactor:
         secrets = {
             value
             for name, value in environ.items()
-            if is_secret_name(name) and len(value) >= 4 and not _PLAIN.match(value) and not value.startswith("/")
+            if is_secret_name(name) and len(value) >= 4 and not _PLAIN.match(value) and not _WORD.match(value)
         }
         for value in environ.values():
-            secrets |= {word for match in _IN_URL.finditer(value) for word in match.groups() if word and len(word) >= 4}
+            secrets |= {word for found in _IN_URL.finditer(value) for word in found.groups() if word and len(word) >= 4}
         self._secrets = sorted(secrets, key=len, reverse=True)
         self._home = environ.get("HOME", "").rstrip("/")
 

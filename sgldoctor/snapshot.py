@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sgldoctor.errors import SnapshotError
+from sgldoctor.facts import fits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -104,7 +105,7 @@ def from_json(text: str, origin: str) -> Snapshot:
     """
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SnapshotError(
             f"{origin} is no snapshot: not valid JSON ({error}). Make one with: sgldoctor check --save FILE"
         ) from None
@@ -121,6 +122,11 @@ def from_json(text: str, origin: str) -> Snapshot:
 def _facts(items: Iterable[tuple[str, Any]], origin: str) -> Iterable[tuple[str, Fact]]:
     for name, body in items:
         if isinstance(body, dict) and body.keys() == {"value", "source"} and isinstance(body["source"], str):
+            if not fits(name, body["value"]):
+                raise SnapshotError(
+                    f"{origin}: the value of fact {name!r} is not of its kind. "
+                    "Take the snapshot again with: sgldoctor check --save FILE"
+                )
             yield name, Known(body["value"], body["source"])
         elif isinstance(body, dict) and body.keys() == {"unknown"} and isinstance(body["unknown"], str):
             yield name, Unknown(body["unknown"])

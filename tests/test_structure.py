@@ -17,7 +17,7 @@ ARROWS = {
     "redact": set(),
     "gpu_code": set(),
     "facts": {"errors"},
-    "snapshot": {"errors"},
+    "snapshot": {"errors", "facts"},
     "rules": {"errors", "facts", "snapshot", "derive", "diagnose", "report"},
     "derive": {"gpu_code", "rules", "snapshot", "facts"},
     "report": {"diagnose", "errors", "redact", "rules", "snapshot", "facts"},

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -52,13 +54,20 @@ def options(
 
 def main() -> None:
     """Run the program and leave with a code of the one table."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller, as in `sgldoctor check >&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open to the end
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         _forget_stdout()
+    except OSError as error:
+        _complain(f"Cannot write the report: {error.strerror}.")
+        code = int(ExitCode.CANNOT)
     # Probes that hang (NVML on a lost GPU) are daemon threads; they must not hold up the end.
-    sys.stderr.flush()
+    with suppress(OSError):
+        sys.stderr.flush()
     os._exit(code)
 
 
@@ -66,9 +75,7 @@ def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; every error has become a line on stderr."""
     debug = "--debug" in arguments
     try:
-        app(args=arguments, prog_name="sgldoctor")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(bool(end.code))
+        result = app(args=arguments, prog_name="sgldoctor", standalone_mode=False)
     except SgldoctorError as error:
         _trace(debug=debug)
         _complain(str(error))
@@ -76,24 +83,32 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         _forget_stdout()
         return int(ExitCode.OK)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted")
         return 130
     except Exception as error:  # noqa: BLE001 - the last resort: a line to report, not a traceback
+        if hasattr(error, "show") and hasattr(error, "exit_code"):  # wrong usage, as the option parser names it
+            error.show()
+            return int(error.exit_code)
         _trace(debug=debug)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            _complain(f"Cannot write: {error.strerror}.")
+            return int(ExitCode.CANNOT)
         _complain(
             f"internal error: {type(error).__name__}: {error}. This is a fault of sgldoctor. "
             "Run again with --debug in front of the command and report what it prints."
         )
         return int(ExitCode.CANNOT)
-    return int(ExitCode.OK)
+    return result if isinstance(result, int) else int(ExitCode.OK)
 
 
 def _complain(text: str) -> None:
     """Write one line, or the few of a list of errors, to stderr, without secrets."""
     from sgldoctor.redact import Redactor  # noqa: PLC0415 - only on the way out
 
-    sys.stderr.write(f"sgldoctor: {Redactor(os.environ).text(text)}\n")
+    plain = "".join(letter if letter == "\n" or letter.isprintable() else "?" for letter in text)
+    with suppress(OSError):
+        sys.stderr.write(f"sgldoctor: {Redactor(os.environ).text(plain)}\n")
 
 
 def _trace(*, debug: bool) -> None:

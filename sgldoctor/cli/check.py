@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -233,7 +234,8 @@ def command(  # noqa: PLR0913 - every option of the command stands here
     machine = Machine(tuple(gpu or ()), driver, python_version, glibc, arch)
     snapshot, redactor = take(sources, machine)
     report = _judge(snapshot, tuple(rules or ()), selection)
-    _write(report, redactor, Format.JSON if as_json else format_, output, quiet=quiet)
+    with suppress(BrokenPipeError):  # the reader left early; the verdict stands
+        _write(report, redactor, Format.JSON if as_json else format_, output, quiet=quiet)
     severity = None if fail_on is FailOn.NEVER else Severity(fail_on.value)
     raise typer.Exit(int(report.exit_code(severity, strict=strict)))
 

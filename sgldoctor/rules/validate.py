@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sgldoctor.derive import derive
 from sgldoctor.diagnose import judge
 from sgldoctor.errors import RulesError
-from sgldoctor.facts import Kind, spec_of, unknown_fact
+from sgldoctor.facts import Kind, fits, spec_of, unknown_fact
 from sgldoctor.report.model import Status
 from sgldoctor.rules.load import load_problems, read_problems, rules_folder
 from sgldoctor.snapshot import Known, Snapshot, Unknown
@@ -70,9 +70,7 @@ def example_snapshot(facts: dict[str, Any]) -> Snapshot:
     Packages that an example does not name are absent as soon as it names one.
     """
     built = {
-        name: Unknown(str(value["unknown"]))
-        if isinstance(value, dict) and value.keys() == {"unknown"}
-        else Known(value, "example")
+        name: Unknown(str(value["unknown"])) if _is_unknown(value) else Known(value, "example")
         for name, value in facts.items()
     }
     if any(name.startswith("package.") for name in facts) and "packages" not in facts:
@@ -95,7 +93,7 @@ def _example_errors(problem: Problem, kind: str, example: dict[str, Any], expect
         spec = spec_of(name)
         if spec is None:
             yield f"{place}: {unknown_fact(name)}"
-        elif not _fits(spec.kind, value):
+        elif not _is_unknown(value) and not fits(name, value):
             yield f"{place}: {name} is a {spec.kind.value} fact; {value!r} is none (quote versions)"
         elif spec.kind is Kind.RECORDS and isinstance(value, list):
             for field in {key for record in value for key in record} - set(spec.fields):
@@ -105,20 +103,8 @@ def _example_errors(problem: Problem, kind: str, example: dict[str, Any], expect
         yield f"{place}: expected {' or '.join(sorted(s.value for s in expected))}, came out as {status.value}"
 
 
-def _fits(kind: Kind, value: Any) -> bool:  # noqa: ANN401 - any YAML value
-    if value is None or (isinstance(value, dict) and value.keys() == {"unknown"}):
-        return True
-    match kind:
-        case Kind.TEXT | Kind.VERSION:
-            return isinstance(value, str)
-        case Kind.NUMBER:
-            return isinstance(value, int | float) and not isinstance(value, bool)
-        case Kind.FLAG:
-            return isinstance(value, bool)
-        case Kind.TEXTS:
-            return isinstance(value, list) and all(isinstance(item, str) for item in value)
-        case Kind.RECORDS:
-            return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+def _is_unknown(value: Any) -> bool:  # noqa: ANN401 - any YAML value
+    return isinstance(value, dict) and value.keys() == {"unknown"}
 
 
 def _pattern_errors(problem: Problem) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from sgldoctor.errors import OutputError
@@ -14,13 +15,24 @@ if TYPE_CHECKING:
 def write_text(path: Path, text: str) -> None:
     """Write a file under a temporary name beside its place, then rename it.
 
+    Links are followed; a device or a pipe is written to as it stands, and never replaced.
+
     Raises:
-        OutputError: the folder is missing, not writable, or full.
+        OutputError: there is no such place, or it is not writable, or full.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        place = path.resolve()
+        if place.is_dir() or not place.name:
+            raise OutputError(f"Cannot write {path}: it is a folder. Name a file.")
+        if place.exists() and not place.is_file():
+            place.write_text(text, encoding="utf-8")
+            return
+        temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(place)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"Cannot write {path}: {error.strerror}. Name another file.") from error
+        raise OutputError(f"Cannot write {path}: {error.strerror}. Name another file.") from None

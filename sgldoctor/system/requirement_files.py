@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from sgldoctor.errors import TargetError
@@ -21,10 +22,14 @@ def read(path: str) -> list[dict[str, Any]]:
         RequirementsFile,
     )  # fmt: skip
 
+    if Path(path).exists() and not Path(path).is_file():
+        raise TargetError(f"Cannot read {path}: it is no regular file. Name a requirements file.")
     try:
         parsed = RequirementsFile.from_file(path, include_nested=True)
     except (InstallationError, OSError) as error:
         reason = " ".join(str(error).replace("|n", " ").split())
+        if "://" in reason:
+            reason = f"{reason} (nested files are not fetched from the network)"
         raise TargetError(f"Cannot read {path}: {reason}. Name a requirements file.") from None
     except UnicodeError as error:
         raise TargetError(f"Cannot read {path}: {error}. Save it as UTF-8.") from None
