@@ -14,6 +14,14 @@ from sgldoctor.snapshot import Fact, Facts, Known, Snapshot, Unknown
 
 _ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 
+# What this machine has outside the environment says nothing about the machine with the named GPUs.
+_ELSEWHERE = (
+    "toolchain.nvcc", "toolchain.nvcc_version", "toolchain.cuda_home", "toolchain.cuda_home_valid",
+    "toolchain.cuda_headers", "toolchain.libcuda_link", "toolchain.cxx", "toolchain.cxx_version", "shm.total_mib",
+    "memory.total_mib", "memory.limit_mib", "cpu.limit", "limits.memlock_kib", "limits.nofile", "driver.libcuda",
+    "driver.fabric_manager", "driver.open_module", "gpu.pci_nvidia", "gpu.visible",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -34,7 +42,7 @@ def simulate(snapshot: Snapshot, machine: Machine) -> Snapshot:
     """
     facts: Facts = {}
     if machine.gpus:
-        facts |= _gpus(machine.gpus)
+        facts |= _gpus(machine.gpus) | dict.fromkeys(_ELSEWHERE, Unknown("--gpu names another machine"))
         if machine.arch is None and all(gpu_model(name).cpu == "aarch64" for name in machine.gpus):
             facts["cpu.arch"] = Known("aarch64", "--gpu names a GPU that is bound to an Arm processor")
         if machine.driver is None and snapshot.value("driver.state") != "ok":

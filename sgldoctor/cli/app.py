@@ -80,7 +80,7 @@ def run(arguments: list[str]) -> int:
         _trace(debug=debug)
         _complain(str(error))
         return int(error.exit_code)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # the option parser ends the program where the reader left early
         _forget_stdout()
         return int(ExitCode.OK)
     except (KeyboardInterrupt, typer.Abort):

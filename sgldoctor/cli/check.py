@@ -231,6 +231,8 @@ def command(  # noqa: PLR0913 - every option of the command stands here
         save=save,
     )
     sources.refuse_contradictions()
+    if python_version and not (requirement or from_ or not sources.environment):
+        raise UsageError("--python-version goes with -r; an installed environment has a Python of its own.")
     machine = Machine(tuple(gpu or ()), driver, python_version, glibc, arch)
     snapshot, redactor = take(sources, machine)
     report = _judge(snapshot, tuple(rules or ()), selection)
@@ -284,6 +286,8 @@ def _judge(snapshot: Snapshot, rules: tuple[str, ...], selection: _Selection) ->
 
     report = check(snapshot, rules=rules, keep=keep)
     selection.check(seen)
+    if not report.checks:
+        raise UsageError("--only and --skip leave nothing to judge. Leave one of them out.")
     return report
 
 

@@ -39,6 +39,9 @@ class Sources:
             "--venv": self.venv, "--python": self.python, "--root": self.root, "--from": self.saved,
             "--requirement": self.requirements, "--deep": self.deep, "--record": self.record,
         }  # fmt: skip
+        for name, value in {**given, "--save": self.save}.items():
+            if value in {"", ("",)}:
+                raise UsageError(f"{name} takes a path; an empty one was given. Is a variable unset?")
         used = [name for name, value in given.items() if value]
         for first, second in (
             ("--venv", "--python"), ("--from", "--venv"), ("--from", "--python"), ("--from", "--root"),

@@ -72,7 +72,9 @@ class Environment:
             if entry.startswith("~"):
                 self.leftovers.append(join(folder, entry))
                 continue
-            name = canonical(stem.split("-")[0])
+            name = canonical(stem.split("-")[0]).strip("-")
+            if not name:
+                continue
             self.found.setdefault(name, []).append((folder, entry))
 
     def names(self) -> list[str]:
@@ -194,7 +196,7 @@ def _duplicates(environment: Environment) -> Iterator[dict[str, Any]]:
     for name in environment.names():
         places = environment.found[name]
         for folder in dict.fromkeys(folder for folder, _ in places):
-            entries = [entry for where, entry in places if where == folder]
+            entries = [entry for where, entry in places if where == folder and "-" in entry.rpartition(".")[0]]
             if len(entries) > 1:
                 versions = " and ".join(entry.rpartition(".")[0].partition("-")[2] for entry in entries)
                 yield {"name": name, "versions": versions, "where": folder}

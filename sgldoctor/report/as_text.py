@@ -45,7 +45,12 @@ _SUMMARIES: dict[str, tuple[str, ...]] = {
 
 def lines(report: Report, redactor: Redactor, width: int) -> Iterator[tuple[str, str]]:
     """Yield (text, style) line by line; prose is wrapped to the width, commands never."""
-    report = redacted(report, redactor, homes=True)
+    for text, style in _lines(redacted(report, redactor, homes=True), width):
+        # Names and versions come from foreign files; none of them may steer the terminal.
+        yield "".join(letter if letter.isprintable() else "\ufffd" for letter in text), style
+
+
+def _lines(report: Report, width: int) -> Iterator[tuple[str, str]]:
     yield from _wrapped(headline(report), width, style=STYLES[_key(report.verdict)])
     snapshot = report.snapshot
     if prefix := snapshot.text("python.prefix"):

@@ -121,10 +121,17 @@ def min_driver(cuda: str) -> str | None:
 
 
 def newest_cuda(driver: str) -> str | None:
-    """Return the newest CUDA version whose first toolkit asks for no newer Linux driver, or None."""
+    """Return the newest CUDA version whose first toolkit asks for no newer Linux driver, or None.
+
+    ``580`` and ``580.65`` stand for every driver of that branch.
+    """
     have = version_of(driver)
     rows = table("cuda_drivers.yaml")["toolkits"]
-    fitting = [str(row["cuda"]) for row in rows if have and (least := version_of(row["min_driver"])) and least <= have]
+    fitting = [
+        str(row["cuda"])
+        for row in rows
+        if have and (least := version_of(row["min_driver"])) and least.release[: len(have.release)] <= have.release
+    ]
     return max(fitting, key=lambda cuda: [int(part) for part in cuda.split(".")], default=None)
 
 

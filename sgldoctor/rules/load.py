@@ -45,10 +45,30 @@ def load_problems(extra: tuple[Path, ...] = (), *, examples: bool = False) -> tu
     Raises:
         RulesError: with every error of every file.
     """
-    problems = read_problems((rules_folder() / "problems", *extra), examples=examples)
+    problems = read_problems((rules_folder() / "problems",), examples=examples)
+    if extra:
+        problems = _with_extra(problems, extra)
     if errors := consequence_errors(problems):
         raise RulesError(errors)
     return problems
+
+
+def _with_extra(shipped: tuple[Problem, ...], extra: tuple[Path, ...]) -> tuple[Problem, ...]:
+    """Return the shipped problems and those of ``--rules``, which are read whole and proved before use."""
+    from sgldoctor.rules.validate import problem_errors  # noqa: PLC0415 - it needs this module
+
+    here = {Path(problem.path).resolve() for problem in shipped}
+    added = [p for p in read_problems(extra, examples=True) if Path(p.path).resolve() not in here]
+    taken = {problem.id: problem for problem in shipped}
+    errors = [
+        f"{problem.path}: the id {problem.id!r} is taken by {taken[problem.id].path}"
+        for problem in added
+        if problem.id in taken
+    ]
+    errors += [error for problem in added for error in problem_errors(problem)]
+    if errors:
+        raise RulesError(errors)
+    return tuple(sorted((*shipped, *added), key=lambda problem: problem.id))
 
 
 def read_problems(roots: tuple[Path, ...], *, examples: bool) -> tuple[Problem, ...]:
@@ -126,7 +146,11 @@ def _files(roots: tuple[Path, ...], errors: list[str]) -> Iterator[Path]:
     for root in roots:
         if not root.exists():
             errors.append(f"{root}: no such file or folder")
-        for path in sorted(root.rglob("*.yaml")) if root.is_dir() else [root] if root.is_file() else []:
+            continue
+        paths = sorted(root.rglob("*.yaml")) if root.is_dir() else [root] if root.is_file() else []
+        if not paths:
+            errors.append(f"{root}: holds no rules (files named *.yaml)")
+        for path in paths:
             if path.resolve() not in seen:
                 seen.add(path.resolve())
                 yield path

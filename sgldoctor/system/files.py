@@ -21,12 +21,12 @@ def write_text(path: Path, text: str) -> None:
         OutputError: there is no such place, or it is not writable, or full.
     """
     try:
-        place = path.resolve()
-        if place.is_dir() or not place.name:
+        if path.is_dir() or not path.name:
             raise OutputError(f"Cannot write {path}: it is a folder. Name a file.")
-        if place.exists() and not place.is_file():
-            place.write_text(text, encoding="utf-8")
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
             return
+        place = path.resolve()
         temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
         try:
             temporary.write_text(text, encoding="utf-8")

@@ -127,7 +127,7 @@ def test_the_report_can_be_written_to_a_file(venv: Path, tmp_path: Path, capsys:
         (["--from", "/nowhere"], 3, "/nowhere is no recording: recording.json cannot be read"),
         (["--from", "{tmp}/broken.json"], 3, "{tmp}/broken.json is no snapshot: not valid JSON"),
         (["--from", "{tmp}/old.json"], 3, "{tmp}/old.json has schema version 0; this sgldoctor reads 1."),
-        (["--rules", "{tmp}/bad.yaml"], 3, "7 errors in the rules:"),
+        (["--rules", "{tmp}/bad.yaml"], 3, "8 errors in the rules:"),
         (["-r", "{tmp}/nowhere.txt"], 3, "Cannot read {tmp}/nowhere.txt: Could not open requirements file"),
         (["-r", "{tmp}/bad.txt"], 3, "{tmp}/bad.txt, line 1: 'torch ===> 2' is no requirement."),
         (["-r", "{tmp}/circle.txt"], 3, "Cannot read {tmp}/circle.txt: its -r lines go in a circle."),
