@@ -16,6 +16,12 @@ _GLIBC = re.compile(r"manylinux_(\d+)_(\d+)")
 
 def derive(snapshot: Snapshot) -> Facts:
     """Return what this release's wheels need, and where a requirements file contradicts its pins."""
+    asked = isinstance(snapshot.get("requirements.open"), Known)
+    facts = {} if asked else {"requirements.impossible": Known(None, "no requirements file was given")}
+    return facts | _release(snapshot)
+
+
+def _release(snapshot: Snapshot) -> Facts:
     sglang = snapshot.get("package.sglang")
     if isinstance(sglang, Unknown):
         return dict.fromkeys((*_NAMES, "sglang.age"), sglang)

@@ -33,9 +33,22 @@ def derive(snapshot: Snapshot) -> Facts:
     return {
         "torch.cuda_major": major,
         "torch.min_driver": least,
+        "torch.python_wheel": _python_wheel(snapshot),
         "torch.official": _official(snapshot.get("package.torch")),
         "torch.gpus_without_code": without_code(snapshot, snapshot.get("torch.targets")),
     }
+
+
+def _python_wheel(snapshot: Snapshot) -> Fact:
+    """Return whether the torch of a requirements file can be installed on this Python; None where it is installed."""
+    if "torch.wheel_pythons" not in snapshot.facts:
+        return Known(None, "torch was not asked for in a requirements file")
+    pythons, minor = snapshot.get("torch.wheel_pythons"), snapshot.get("python.minor")
+    if isinstance(pythons, Unknown) or pythons.value is None:
+        return pythons
+    if isinstance(minor, Unknown) or minor.value is None:
+        return minor
+    return Known(minor.value in snapshot.texts("torch.wheel_pythons"), pythons.source)
 
 
 def _official(torch: Fact) -> Fact:

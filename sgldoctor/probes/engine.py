@@ -71,6 +71,20 @@ def _cxx11_abi(system: System, folder: str) -> Fact:
     return Known(match[1] == "1", path) if match else Unknown(f"{path} does not say")
 
 
+def probe_wheel(system: System, environment: Environment) -> Facts:
+    """Return the CPU architecture in the tag of the installed torch: ``Tag: cp312-cp312-manylinux_2_28_x86_64``."""
+    torch = environment.get("torch")
+    if torch is None:
+        return {"torch.cpu_arch": Known(None, "torch is not installed")}
+    path = join(torch.path, "WHEEL")
+    try:
+        tags = " ".join(system.headers(path, ["Tag"]).get("Tag", ()))
+    except OSError as error:
+        return {"torch.cpu_arch": Unknown(f"{path} cannot be read: {error.strerror or error}")}
+    found = next((arch for arch in ("x86_64", "aarch64") if arch in tags), None)
+    return {"torch.cpu_arch": Known(found, path) if found else Unknown(f"{path} names no Linux architecture")}
+
+
 def probe_kernel(system: System, environment: Environment, folders: list[str]) -> Facts:
     """Return which distribution carries sgl_kernel and whether its folder is there."""
     folder = folder_of(system, folders, "sgl_kernel")

@@ -72,6 +72,8 @@ def observe(system: System, scope: Scope) -> Snapshot:
     )
     facts = _run(tasks) if target else {**_left_out(), **_run(tasks)}
     if scope.requirements:
+        reason = Unknown("not known before the installation")
+        facts = {**dict.fromkeys((*_FACTS_OF["environment"], *_FACTS_OF["toolchain"]), reason), **facts}
         facts |= _wanted(system, scope, target)
     elif target and scope.deep:
         environment = Environment(system, target.folders)
@@ -110,6 +112,7 @@ def _environment(system: System, target: Target) -> Facts:
     source = ", ".join(target.folders) or found.prefix
     facts |= packages.probe(system, environment, source)
     facts |= engine.probe_kernel(system, environment, target.folders)
+    facts |= engine.probe_wheel(system, environment)
     facts |= engine.probe_assertions(system, environment, target.folders)
     try:
         machine = system.uname()["machine"]

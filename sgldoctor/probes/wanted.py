@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Facts about files that only an installation has.
 _INSTALLED = (
     "packages.duplicates", "packages.broken", "packages.damaged", "packages.shadowed", "requirements.unmet",
-    "sglang.assertions", "sglang.runtime", "kernel.module", "torch.libraries", "torch.cxx11_abi",
+    "sglang.assertions", "sglang.runtime", "kernel.module", "torch.libraries", "torch.cxx11_abi", "torch.cpu_arch",
 )  # fmt: skip
 
 
@@ -32,14 +32,18 @@ def probe(system: System, files: tuple[str, ...], markers: dict[str, str]) -> Fa
     applying = [item for item in wanted if not item["marker"] or Marker(item["marker"]).evaluate(markers)]
     facts: Facts = {}
     loose: list[str] = []
+    impossible: list[dict[str, Any]] = []
     for name in dict.fromkeys(canonical(item["name"]) for item in applying):
         items = [item for item in applying if canonical(item["name"]) == name]
         facts[f"package.{name}"] = _pin(name, items)
+        if excluded := _impossible(name, items):
+            impossible.append(excluded)
         if isinstance(facts[f"package.{name}"], Unknown) and not all(item["constraint"] for item in items):
             loose.append(name)
     extras = {canonical(e) for item in applying if canonical(item["name"]) == "sglang" for e in item["extras"]}
     facts |= _release_pins(facts, extras)
     facts |= _torch(facts)
+    facts["requirements.impossible"] = Known(impossible, ", ".join(files))
     facts["requirements.open"] = Known(loose, ", ".join(files))
     facts["packages"] = Unknown(f"nothing is installed yet, and {', '.join(files)} names no exact version")
     return facts | dict.fromkeys(_INSTALLED, Known(None, "nothing is installed yet"))
@@ -56,6 +60,16 @@ def _pin(name: str, items: list[dict[str, Any]]) -> Fact:
     if version_of(version) is None or not specifiers.contains(version):
         return Unknown(f"the lines for {name} in {where} contradict each other: {specifiers}")
     return Known(version, where)
+
+
+def _impossible(name: str, items: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the lines of a package of which one pins a version that another excludes."""
+    specifiers = SpecifierSet(",".join(item["specifier"] for item in items if item["specifier"]), prereleases=True)
+    exact = {spec.version for spec in specifiers if spec.operator == "==" and not spec.version.endswith(".*")}
+    if not any(version_of(version) and not specifiers.contains(version) for version in exact):
+        return None
+    where = "; ".join(dict.fromkeys(item["where"] for item in items))
+    return {"package": name, "asked": f"{name}{specifiers}", "where": where}
 
 
 def _release_pins(facts: Facts, extras: set[str]) -> Facts:
@@ -81,7 +95,7 @@ def _release_pins(facts: Facts, extras: set[str]) -> Facts:
 def _torch(facts: Facts) -> Facts:
     """Return what the default Linux build of the pinned torch holds, from the table of measured builds."""
     torch = facts.get("package.torch")
-    names = ("torch.cuda", "torch.backend", "torch.targets")
+    names = ("torch.cuda", "torch.backend", "torch.targets", "torch.wheel_pythons")
     if not isinstance(torch, Known):
         return dict.fromkeys(names, torch or Unknown("the requirements file does not settle which torch is installed"))
     build = torch_build(str(torch.value))
@@ -92,5 +106,6 @@ def _torch(facts: Facts) -> Facts:
     return {
         "torch.cuda": Known(str(build["cuda"]), source),
         "torch.backend": Known("cuda", source),
+        "torch.wheel_pythons": Known([str(python) for python in build["pythons"]], source),
         "torch.targets": Known([str(target) for target in build["targets"]], source),
     }

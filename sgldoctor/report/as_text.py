@@ -10,6 +10,7 @@ from sgldoctor.diagnose import fill
 from sgldoctor.report.model import Status, Verdict
 from sgldoctor.report.redacted import redacted
 from sgldoctor.rules.model import SUBJECTS, Severity
+from sgldoctor.snapshot import Known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -17,10 +18,15 @@ if TYPE_CHECKING:
     from sgldoctor.redact import Redactor
     from sgldoctor.report.model import Finding, Report
 
-MARKS = {"error": "FAIL", "warning": "warn", "unknown": "?", "info": "note", "ok": "ok"}
-STYLES = {"error": "bold red", "warning": "yellow", "unknown": "cyan", "info": "blue", "ok": "green"}
+MARKS = {"error": "FAIL", "warning": "warn", "unknown": "?", "info": "note", "ok": "ok", "absent": "-"}
+STYLES = {"error": "bold red", "warning": "yellow", "unknown": "cyan", "info": "blue", "ok": "green", "absent": "dim"}
 _INDENT = " " * 8
 
+# Subjects that are one distribution: where it is absent, its line says so.
+_PACKAGES = {
+    "sglang": "package.sglang", "torch": "package.torch", "sgl-kernel": "kernel.version", "vllm": "package.vllm",
+    "flashinfer": "package.flashinfer-python", "transformers": "package.transformers",
+}  # fmt: skip
 # What a line says when nothing is wrong; the first template of which every fact is known.
 _SUMMARIES: dict[str, tuple[str, ...]] = {
     "host": (
@@ -135,6 +141,8 @@ def _state(report: Report, subject: str) -> str | None:
 def _subject(report: Report, subject: str, state: str, reasons: list[str], width: int) -> Iterator[tuple[str, str]]:
     facts = next(filter(None, (fill(text, report.snapshot, {}) for text in _SUMMARIES.get(subject, ()))), "")
     unknown = [finding for finding in report.unknown if finding.subject == subject]
+    if state == "ok" and (package := _PACKAGES.get(subject)) and _is_absent(report, package):
+        state, facts = "absent", "not installed"
     if unknown:
         notes = sorted({reasons.index(_reason(finding)) + 1 for finding in unknown})
         text = f"{len(unknown)} not judged {''.join(f'[{note}]' for note in notes)}"
@@ -145,6 +153,11 @@ def _subject(report: Report, subject: str, state: str, reasons: list[str], width
     for finding in report.found:
         if finding.subject == subject:
             yield from _finding(report, finding, width)
+
+
+def _is_absent(report: Report, fact: str) -> bool:
+    found = report.snapshot.get(fact)
+    return isinstance(found, Known) and found.value is None
 
 
 def _reason(finding: Finding) -> str:
