@@ -78,7 +78,7 @@ def _gpu_here(count: Fact) -> Fact:
     if isinstance(count, Unknown) or count.value is None:
         return count
     if count.source == "--gpu":
-        return Unknown("the GPU is named by --gpu; its machine's compilers and CUDA folder are not to be seen here")
+        return Unknown("--gpu names another machine")
     return Known(count.value != 0, count.source)
 
 

@@ -174,6 +174,10 @@ def _finding(report: Report, finding: Finding, width: int) -> Iterator[tuple[str
     style = STYLES[finding.severity.value]
     unconfirmed = "" if finding.confirmed else " (unconfirmed: known from reports only)"
     yield from _wrapped(f"{finding.message}{unconfirmed}", width, indent=_INDENT, style=style)
+    if finding.severity is Severity.INFO:
+        yield from _wrapped(f"More: sgldoctor rules show {finding.id}", width, indent=_INDENT, style="dim")
+        yield "", ""
+        return
     yield from _wrapped(f"Why: {finding.cause}", width, indent=_INDENT)
     for evidence in finding.evidence:
         yield from _wrapped(f"Seen: {evidence.what} ({evidence.where})", width, indent=_INDENT, style="dim")
