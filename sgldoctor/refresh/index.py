@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+import zlib
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ RETRIES = 4
 _INDEX_VARIABLES = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")
 _PIP_DEFAULT = re.compile(r"Base URL of the Python Package Index \(default (https?://[^\s)]+)\)")
 _BLOCK = 1 << 16
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)  # the last: encrypted, or an unknown method
 
 
 class PackageIndexError(SgldoctorError):
@@ -74,7 +76,10 @@ class PackageIndex:
         if urlsplit(url).scheme not in {"http", "https"}:
             raise PackageIndexError("the package index must be an http or https URL")
         self._url = url.rstrip("/")
-        retry = Retry(total=RETRIES, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504))
+        retry = Retry(
+            total=RETRIES, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504),
+            respect_retry_after_header=False,  # a server may ask for days
+        )  # fmt: skip
         self._session = requests.Session()
         self._session.headers["User-Agent"] = "sgldoctor-refresh"
         if certificates:
@@ -87,7 +92,11 @@ class PackageIndex:
         page = f"{self._url}/{canonicalize_name(project)}/"
         answer = self.get(page, Accept=ACCEPT)
         if "json" in answer.headers.get("Content-Type", ""):
-            return [_from_json(row, answer.url) for row in answer.json()["files"]]
+            try:
+                return [_from_json(row, answer.url) for row in answer.json()["files"]]
+            except (ValueError, KeyError, TypeError, AttributeError):
+                problem = f"the package index answers for {project} with what is no list of files"
+                raise PackageIndexError(problem) from None
         parser = _Anchors()
         parser.feed(answer.text)
         return [_from_anchor(name, attributes, answer.url) for name, attributes in parser.found]
@@ -101,7 +110,7 @@ class PackageIndex:
                 for name in archive.namelist():
                     if re.fullmatch(r"[^/]+\.dist-info/METADATA", name):
                         return archive.read(name)
-        except zipfile.BadZipFile as error:
+        except _UNREADABLE as error:
             raise PackageIndexError(f"{wheel.name} is no readable wheel: {error}") from error
         raise PackageIndexError(f"{wheel.name} holds no METADATA")
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from packaging.metadata import parse_email
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import (
     InvalidSdistFilename,
     InvalidWheelFilename,
@@ -16,12 +16,14 @@ from packaging.utils import (
     parse_sdist_filename,
     parse_wheel_filename,
 )
+from packaging.version import InvalidVersion, Version
+
+from sgldoctor.refresh.index import PackageIndexError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from packaging.metadata import RawMetadata
-    from packaging.version import Version
 
     from sgldoctor.refresh.index import IndexFile, PackageIndex
 
@@ -55,12 +57,18 @@ _MACHINE = {
 
 
 def refresh(index: PackageIndex, folder: Path, generated_at: str) -> Path:
-    """Write the table anew and return its path; an interrupted run leaves the old table as it was."""
+    """Write the table anew and return its path; an interrupted run leaves the old table as it was.
+
+    Raises:
+        PackageIndexError: the index does not answer, or with what cannot be used.
+    """
     by_version: defaultdict[Version, list[IndexFile]] = defaultdict(list)
     for file in index.files(PROJECT):
         if version := version_of(file.name):
             by_version[version].append(file)
     versions = sorted(by_version)
+    if not versions:
+        raise PackageIndexError(f"the package index lists no release of {PROJECT}")
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         rows = list(pool.map(lambda version: release(index, by_version[version]), versions))
     source = f"the package index: file list of {PROJECT} and the METADATA of one wheel per release"
@@ -98,10 +106,27 @@ def release(index: PackageIndex, files: list[IndexFile]) -> dict[str, Any]:
     }
     if wheels:
         wheel = next((file for file in wheels if "x86_64" in file.name), wheels[0])
-        metadata, _ = parse_email(index.metadata(wheel))
+        metadata = _metadata(wheel.name, index.metadata(wheel))
         row["requires_python"] = row["requires_python"] or metadata.get("requires_python")
         row |= pins(metadata)
     return {key: value for key, value in row.items() if value not in (None, [], {})}
+
+
+def _metadata(wheel: str, content: bytes) -> RawMetadata:
+    """Return METADATA read, provided that it is that of the wheel: any text can be read as some METADATA."""
+    metadata, _ = parse_email(content)
+    try:
+        told = Version(metadata.get("version", ""))
+    except InvalidVersion:
+        told = None
+    if canonicalize_name(metadata.get("name", "")) != PROJECT or told != version_of(wheel):
+        raise PackageIndexError(f"the METADATA of {wheel} is not that of this release")
+    for line in metadata.get("requires_dist", []):
+        try:
+            Requirement(line)
+        except InvalidRequirement as error:
+            raise PackageIndexError(f"the METADATA of {wheel} holds a bad requirement: {line}") from error
+    return metadata
 
 
 def pins(metadata: RawMetadata) -> dict[str, Any]:
