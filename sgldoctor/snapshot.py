@@ -50,8 +50,8 @@ class Snapshot:
         """Return the fact of that name; a name that nobody looked at is Unknown."""
         if fact := self.facts.get(name):
             return fact
-        if name.startswith("package.") and isinstance(listed := self.facts.get("packages"), Known):
-            return Known(None, listed.source)
+        if name.startswith("package.") and (listed := self.facts.get("packages")):
+            return Known(None, listed.source) if isinstance(listed, Known) else listed
         return Unknown("nothing looked at this")
 
     def value(self, name: str) -> Value:
