@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sgldoctor.derive.torch import python_listed
 from sgldoctor.rules.conditions import specifier_of, version_of
 from sgldoctor.snapshot import Fact, Facts, Known, Snapshot, Unknown
 
@@ -36,7 +37,7 @@ def derive(snapshot: Snapshot) -> Facts:
         "pip.differences": Known(None, _NOT_ASKED),
         "requirements.missing_direct": _missing_direct(snapshot),
         "gpu.here": _gpu_here(snapshot.get("gpu.count")),
-        "sglang.python_served": _python_served(snapshot),
+        "sglang.python_served": python_listed(snapshot, "sglang.wheel_pythons"),
         "sglang.gone": gone,
         "cuda.doubled": _doubled(snapshot),
         "command.install_sglang": _install(snapshot, gone),
@@ -88,16 +89,6 @@ def _missing_direct(snapshot: Snapshot) -> Fact:
         return unmet
     rows = snapshot.records("requirements.unmet")
     return Known(sum(row.get("direct") is True and row.get("problem") == "missing" for row in rows), unmet.source)
-
-
-def _python_served(snapshot: Snapshot) -> Fact:
-    """Return whether this release has a wheel for this Python; None where one wheel serves every Python 3."""
-    pythons, minor = snapshot.get("sglang.wheel_pythons"), snapshot.get("python.minor")
-    if isinstance(pythons, Unknown) or pythons.value is None:
-        return pythons
-    if isinstance(minor, Unknown) or minor.value is None:
-        return minor
-    return Known(minor.value in snapshot.texts("sglang.wheel_pythons"), pythons.source)
 
 
 def _gone(sglang: Fact) -> Fact:

@@ -43,12 +43,17 @@ def _python_wheel(snapshot: Snapshot) -> Fact:
     """Return whether the torch of a requirements file can be installed on this Python; None where it is installed."""
     if "torch.wheel_pythons" not in snapshot.facts:
         return Known(None, "torch was not asked for in a requirements file")
-    pythons, minor = snapshot.get("torch.wheel_pythons"), snapshot.get("python.minor")
+    return python_listed(snapshot, "torch.wheel_pythons")
+
+
+def python_listed(snapshot: Snapshot, name: str) -> Fact:
+    """Return whether this Python is in a list of Pythons with wheels; None where one wheel serves every Python 3."""
+    pythons, minor = snapshot.get(name), snapshot.get("python.minor")
     if isinstance(pythons, Unknown) or pythons.value is None:
         return pythons
     if isinstance(minor, Unknown) or minor.value is None:
         return minor
-    return Known(minor.value in snapshot.texts("torch.wheel_pythons"), pythons.source)
+    return Known(minor.value in snapshot.texts(name), pythons.source)
 
 
 def _official(torch: Fact) -> Fact:
