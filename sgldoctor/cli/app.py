@@ -92,7 +92,7 @@ def run(arguments: list[str]) -> int:
             return int(error.exit_code)
         _trace(debug=debug)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            _complain(f"Cannot write: {error.strerror}.")
+            _complain(f"Cannot write the report: {error.strerror}.")
             return int(ExitCode.CANNOT)
         _complain(
             f"internal error: {type(error).__name__}: {error}. This is a fault of sgldoctor. "
