@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sgldoctor.api import load_snapshot, save_snapshot
-from sgldoctor.errors import TargetError, UsageError
+from sgldoctor.errors import SnapshotError, TargetError, UsageError
 from sgldoctor.redact import Redactor
+from sgldoctor.report.redacted import redacted_snapshot
 from sgldoctor.simulate import Machine, simulate
 from sgldoctor.snapshot import Snapshot
 from sgldoctor.system import RealSystem, RecordedSystem, RecordingSystem, System
+
+if TYPE_CHECKING:
+    from sgldoctor.probes.run import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ def take(sources: Sources, machine: Machine) -> tuple[Snapshot, Redactor]:
         snapshot, redactor = _observe(sources, machine)
     snapshot = simulate(snapshot, machine)
     if sources.save:
-        save_snapshot(_redacted(snapshot, redactor), sources.save)
+        save_snapshot(redacted_snapshot(snapshot, redactor), sources.save)
     return snapshot, redactor
 
 
@@ -88,10 +93,7 @@ def _observe(sources: Sources, machine: Machine) -> tuple[Snapshot, Redactor]:
         requirements=sources.requirements, deep=sources.deep, python_version=machine.python_version,
     )  # fmt: skip
     if recorded and recorded.scope:
-        told = recorded.scope
-        scope = Scope(
-            **{**told, "ports": tuple(map(tuple, told["ports"])), "requirements": tuple(told["requirements"])}
-        )
+        scope = _scope_of(recorded)
     scope = replace(scope, environment=sources.environment, machine=sources.machine)
     snapshot = observe(system, scope)
     if isinstance(system, RecordingSystem) and sources.record:
@@ -99,14 +101,19 @@ def _observe(sources: Sources, machine: Machine) -> tuple[Snapshot, Redactor]:
     return snapshot, redactor
 
 
-def _redacted(snapshot: Snapshot, redactor: Redactor) -> Snapshot:
-    from sgldoctor.snapshot import Known, Unknown  # noqa: PLC0415 - only to save
+def _scope_of(recorded: RecordedSystem) -> Scope:
+    """Return what was looked at when a recording was made.
 
-    return Snapshot(
-        {
-            name: Known(redactor.values(fact.value), redactor.without_home(fact.source))
-            if isinstance(fact, Known)
-            else Unknown(redactor.without_home(fact.reason))
-            for name, fact in snapshot.facts.items()
-        }
-    )
+    Raises:
+        SnapshotError: the recording does not say it in the words of this version.
+    """
+    from sgldoctor.probes.run import Scope  # noqa: PLC0415 - only a recording has one
+
+    told = recorded.scope
+    try:
+        ports = tuple((int(port), str(use)) for port, use in told["ports"])
+        return Scope(**{**told, "ports": ports, "requirements": tuple(told["requirements"])})
+    except (KeyError, TypeError, ValueError):
+        raise SnapshotError(
+            "The recording does not say what was looked at. Make a new one with: sgldoctor check --record DIR"
+        ) from None

@@ -29,9 +29,15 @@ def redacted(report: Report, redactor: Redactor, *, homes: bool = False) -> Repo
         homes: keep the names of home folders, for a terminal, where commands are copied from.
     """
     say = redactor.text if homes else redactor.without_home
-    facts = {name: _fact(fact, redactor, say) for name, fact in report.snapshot.facts.items()}
+    snapshot = redacted_snapshot(report.snapshot, redactor, homes=homes)
     findings = tuple(_finding(finding, say) for finding in report.findings)
-    return replace(report, snapshot=Snapshot(facts), findings=findings)
+    return replace(report, snapshot=snapshot, findings=findings)
+
+
+def redacted_snapshot(snapshot: Snapshot, redactor: Redactor, *, homes: bool = False) -> Snapshot:
+    """Return a snapshot without secrets; see `redacted`."""
+    say = redactor.text if homes else redactor.without_home
+    return Snapshot({name: _fact(fact, redactor, say) for name, fact in snapshot.facts.items()})
 
 
 def _fact(fact: Fact, redactor: Redactor, say: Callable[[str], str]) -> Fact:

@@ -82,8 +82,14 @@ class RecordedSystem(System):
                 f"{path} is no recording of schema version {SCHEMA_VERSION}. "
                 "Make a new one with: sgldoctor check --record DIR"
             )
-        self._notes: dict[str, dict[str, Any]] = document["questions"]
-        self.scope: dict[str, Any] = document.get("scope", {})
+        questions, scope = document.get("questions"), document.get("scope", {})
+        if not isinstance(scope, dict) or not isinstance(questions, dict) or not _are_notes(questions):
+            raise SnapshotError(
+                f"{path} is damaged: it holds no questions and answers. "
+                "Make a new one with: sgldoctor check --record DIR"
+            )
+        self._notes: dict[str, dict[str, Any]] = questions
+        self.scope: dict[str, Any] = scope
 
     def ask(self, question: str, *args: Any) -> Any:  # noqa: ANN401
         """Return the noted answer, or raise the noted error.
@@ -99,6 +105,15 @@ class RecordedSystem(System):
                 raise NotObservableError(note["error"])
             raise OSError(note["errno"], os.strerror(note["errno"]))
         return note["answer"]
+
+
+def _are_notes(questions: dict[str, Any]) -> bool:
+    """Return whether every note is an answer or an error with its number."""
+    return all(
+        isinstance(notes, dict)
+        and all(isinstance(note, dict) and ("answer" in note or "errno" in note) for note in notes.values())
+        for notes in questions.values()
+    )
 
 
 def _key(args: tuple[Any, ...]) -> str:

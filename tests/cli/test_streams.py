@@ -101,3 +101,10 @@ def test_a_user_rule_is_proved_before_it_judges(tmp_path: Path, capsys: pytest.C
     )
     assert run(["check", "--rules", str(tmp_path / "rules")]) == 3
     assert "'(' does not compile" in capsys.readouterr().err
+
+
+def test_a_recording_of_other_words_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = '{"schema_version": 1, "questions": {}, "scope": {"colour": "red"}}'
+    (tmp_path / "recording.json").write_text(text)
+    assert run(["check", "--from", str(tmp_path)]) == 3
+    assert "The recording does not say what was looked at" in capsys.readouterr().err

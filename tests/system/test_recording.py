@@ -28,7 +28,13 @@ def test_a_recording_repeats_answers_and_errors(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(None, "cannot be read"), ("{", "is damaged"), ("[]", "no recording of schema version 1")],
+    [
+        (None, "cannot be read"),
+        ("{", "is damaged"),
+        ("[]", "no recording of schema version 1"),
+        ('{"schema_version": 1}', "holds no questions and answers"),
+        ('{"schema_version": 1, "questions": {"environ": {"[]": {}}}}', "holds no questions and answers"),
+    ],
 )
 def test_a_damaged_recording_is_named_with_its_reason(tmp_path: Path, text: str | None, message: str) -> None:
     if text is not None:
