@@ -94,7 +94,9 @@ def _observe(sources: Sources, machine: Machine) -> tuple[Snapshot, Redactor]:
     )  # fmt: skip
     if recorded and recorded.scope:
         scope = _scope_of(recorded)
-    scope = replace(scope, environment=sources.environment, machine=sources.machine)
+    if sources.environment and not scope.environment:
+        raise SnapshotError(f"{sources.saved} holds a machine without an environment. Judge it with: --only machine")
+    scope = replace(scope, environment=sources.environment, machine=sources.machine and scope.machine)
     snapshot = observe(system, scope)
     if isinstance(system, RecordingSystem) and sources.record:
         system.save(sources.record, redactor, asdict(scope))

@@ -44,7 +44,7 @@ def test_there_are_recordings() -> None:
 @pytest.mark.parametrize("folder", MACHINES, ids=lambda path: path.name)
 def test_a_healthy_machine_gives_no_error_and_no_warning(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, text = check(folder, capsys, "--json", "--fail-on", "warning")
-    assert (code, findings(text)["found"]) == (0, {})
+    assert (code, list(findings(text)["found"])) == (0, origin(folder).get("notes", []))
 
 
 @pytest.mark.parametrize("folder", CASES, ids=lambda path: path.name)

@@ -108,3 +108,10 @@ def test_a_recording_of_other_words_is_refused(tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "recording.json").write_text(text)
     assert run(["check", "--from", str(tmp_path)]) == 3
     assert "The recording does not say what was looked at" in capsys.readouterr().err
+
+
+def test_a_machine_without_an_environment_is_judged_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    recording = str(Path(__file__).parents[2] / "fixtures/cases/h200-memory-held")
+    assert run(["check", "--from", recording]) == 3
+    assert "holds a machine without an environment. Judge it with: --only machine" in capsys.readouterr().err
+    assert run(["check", "--from", recording, "--only", "machine"]) == 0
