@@ -6,7 +6,8 @@ import re
 
 from sgldoctor.derive.torch import without_code
 from sgldoctor.gpu_code import target_of
-from sgldoctor.rules.knowledge import kernel_for_torch, kernel_gpu_code, kernel_window
+from sgldoctor.rules.knowledge import kernel_for_torch, kernel_gpu_code, kernel_window, kernels_for_torch
+from sgldoctor.rules.conditions import specifier_of, version_of
 from sgldoctor.snapshot import Fact, Facts, Known, Snapshot, Unknown
 
 _TABLE = "kernel_windows.yaml"
@@ -18,18 +19,23 @@ _WINDOW_FACTS = ("kernel.torch_window", "kernel.torch_for", "kernel.cuda_major",
 def derive(snapshot: Snapshot) -> Facts:
     """Return the window of torch versions, the CUDA major and the GPU code of the installed kernels."""
     facts: Facts = {}
-    torch = snapshot.get("package.torch")
+    torch = snapshot.get("torch.version")
     if isinstance(torch, Known) and torch.value is not None:
-        found = kernel_for_torch(str(torch.value))
-        facts["kernel.for_torch"] = (
-            Known(found, _TABLE) if found else Unknown(f"no kernels are known to fit torch {torch.value}")
-        )
+        version = str(torch.value).partition("+")[0]
+        reason = Unknown(f"no released kernels are known to fit torch {version}")
+        found, fitting = kernel_for_torch(version), kernels_for_torch(version)
+        facts["kernel.for_torch"] = Known(found, _TABLE) if found else reason
+        facts["kernel.versions_for_torch"] = Known(fitting, _TABLE) if fitting else reason
     else:
-        facts["kernel.for_torch"] = torch
+        facts["kernel.for_torch"] = facts["kernel.versions_for_torch"] = torch
     facts |= _carrier(snapshot)
     seen = snapshot.with_facts({k: f for k, f in facts.items() if k not in snapshot.facts})
     facts |= _windows(seen)
-    return facts | {"kernel.gpus_without_code": without_code(seen, facts["kernel.targets"])}
+    seen = seen.with_facts({k: f for k, f in facts.items() if k not in seen.facts})
+    facts["kernel.fits_torch"] = _fits(seen)
+    facts["kernel.to_remove"] = _to_remove(seen)
+    facts["kernel.mismatch"] = _mismatch(seen)
+    return facts | {"kernel.gpus_without_code": without_code(seen, seen.get("kernel.targets"))}
 
 
 def _carrier(snapshot: Snapshot) -> Facts:
@@ -81,3 +87,56 @@ def _targets(snapshot: Snapshot, package: str, version: str) -> Fact:
     targets = [target_of(item) for item in row["cubins"]]
     targets += [target_of(item).replace("sm_", "compute_") for item in row.get("ptx", ())]
     return Known(targets, _TABLE)
+
+
+def _fits(snapshot: Snapshot) -> Fact:
+    """Return whether the installed torch lies in the kernels' window; used where their file was not read."""
+    torch, window = snapshot.get("torch.version"), snapshot.get("kernel.torch_window")
+    for fact in (torch, window):
+        if isinstance(fact, Unknown) or fact.value is None:
+            return fact
+    version = version_of(snapshot.text("torch.version") or "")
+    if version is None or not isinstance(window, Known):
+        return Unknown("torch's version cannot be read")
+    return Known(specifier_of(str(window.value)).contains(version.public), window.source)
+
+
+def _mismatch(snapshot: Snapshot) -> Fact:
+    """Return in words why the kernels do not fit torch: the first thing that is missing, and what would fit."""
+    package, version = snapshot.text("kernel.distribution") or "sgl_kernel", snapshot.text("kernel.version") or ""
+    torch, window = (snapshot.text("torch.version") or "").partition("+")[0], snapshot.get("kernel.torch_window")
+    missing = snapshot.records("kernel.libraries_missing")
+    kernels = f"{package} {version}".strip()
+    parts = []
+    if symbol := snapshot.text("kernel.misfit"):
+        library = f"{missing[0].get('name')}, which is not there, and " if missing else ""
+        parts.append(f"{kernels} needs {library}{symbol}, which torch {torch} does not have.")
+    elif isinstance(window, Known) and window.value is not None:
+        parts.append(f"{kernels} was built for torch {_in_words(str(window.value))}, not for torch {torch}.")
+    else:
+        return window
+    if isinstance(window, Known) and len(parts) and snapshot.text("kernel.misfit"):
+        parts.append(f"It fits torch {_in_words(str(window.value))}.")
+    fitting = snapshot.get("kernel.versions_for_torch")
+    known = isinstance(fitting, Known) and fitting.value
+    parts.append(f"Torch {torch} takes {fitting.value}." if known else f"No released kernels are known to fit torch {torch}.")
+    return Known(" ".join(parts), window.source if isinstance(window, Known) else "kernel.files")
+
+
+def _to_remove(snapshot: Snapshot) -> Fact:
+    """Return the installed kernels where those that fit have the other name: both write the folder sgl_kernel."""
+    carrier, wanted = snapshot.get("kernel.distribution"), snapshot.text("kernel.for_torch")
+    if isinstance(carrier, Unknown) or wanted is None:
+        return carrier if wanted else Known(None, _TABLE)
+    same = carrier.value is None or wanted.startswith(f"{carrier.value}==")
+    return Known(None if same else carrier.value, carrier.source)
+
+
+def _in_words(window: str) -> str:
+    """Return ``==2.8.*`` as ``2.8`` and ``>=2.14,<2.16`` as ``2.14 to 2.15``."""
+    numbers = _MINOR.findall(window)
+    if len(numbers) == 1:
+        return numbers[0]
+    major, minor = numbers[1].split(".")
+    last = f"{major}.{int(minor) - 1}"
+    return numbers[0] if numbers[0] == last else f"{numbers[0]} to {last}"

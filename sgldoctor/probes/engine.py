@@ -18,6 +18,7 @@ _ASSERTION = re.compile(r"assert_pkg_version\(\s*[\"']([\w-]+)[\"'],\s*[\"']([^\
 _ENGINE_FILES = ("srt/entrypoints/engine.py", "srt/server.py", "launch_server.py")
 # A line such as: cuda: Optional[str] = '12.8'
 _BUILD = re.compile(r"^(cuda|hip|xpu)\b[^=\n]*=\s*(?:'([^']*)'|None)", re.MULTILINE)
+_VERSION = re.compile(r"^__version__\s*=\s*['\"]([^'\"]+)", re.MULTILINE)
 _CXX11_ABI = re.compile(r"_GLIBCXX_USE_CXX11_ABI=([01])")
 
 
@@ -32,18 +33,21 @@ def folder_of(system: System, folders: list[str], module: str) -> str | None:
 
 def probe_torch(system: System, folders: list[str]) -> Facts:
     """Return what torch was built for, from torch/version.py and its CMake configuration."""
-    names = ("torch.cuda", "torch.backend", "torch.cxx11_abi", "torch.libraries", "torch.targets")
+    names = ("torch.version", "torch.cuda", "torch.backend", "torch.cxx11_abi", "torch.libraries", "torch.targets")
     folder = folder_of(system, folders, "torch")
     if folder is None:
         return dict.fromkeys(names, Known(None, "torch is not installed"))
     path = join(folder, "version.py")
     try:
-        found = dict(_BUILD.findall(system.read_text(path)))
+        text = system.read_text(path)
     except OSError as error:
         return dict.fromkeys(names, Unknown(f"{path} cannot be read: {error.strerror or error}"))
+    found = dict(_BUILD.findall(text))
+    version = _VERSION.search(text)
     backend = next((word for key, word in (("cuda", "cuda"), ("hip", "rocm"), ("xpu", "xpu")) if found.get(key)), "cpu")
     library = join(folder, "lib", "libtorch_cpu.so")
     return {
+        "torch.version": Known(version[1], path) if version else Unknown(f"{path} does not say"),
         "torch.cuda": Known(found.get("cuda") or None, path),
         "torch.backend": Known(backend, path),
         "torch.cxx11_abi": _cxx11_abi(system, folder),

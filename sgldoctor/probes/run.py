@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sgldoctor.facts import CATALOGUE
 from sgldoctor.probes import (
+    binaries,
     container,
     deep,
     engine,
@@ -67,6 +68,7 @@ def observe(system: System, scope: Scope) -> Snapshot:
         tasks["environment"] = lambda: _environment(system, target)
         tasks["torch"] = lambda: engine.probe_torch(system, target.folders)
         tasks["toolchain"] = lambda: _toolchain(system, target)
+        tasks["binaries"] = lambda: binaries.probe(system, target.interpreter.executable, target.folders)
     tasks["variables"] = lambda: variables.probe(
         system, engine.folder_of(system, target.folders, "sglang") if target else None
     )
@@ -171,7 +173,8 @@ _FACTS_OF = {
         for name in _named("python.", "packages", "requirements.unmet", "sglang.", "kernel.module")
         if name != "python.headers"  # the toolchain probe tells it
     ),
-    "torch": ("torch.cuda", "torch.backend", "torch.cxx11_abi", "torch.libraries", "torch.targets"),
+    "binaries": binaries.FACTS,
+    "torch": ("torch.version", "torch.cuda", "torch.backend", "torch.cxx11_abi", "torch.libraries", "torch.targets"),
     "toolchain": _named("toolchain.", "python.headers"),
     "variables": _named("variables"),
 }

@@ -159,3 +159,54 @@ def torch_build(version: str) -> dict[str, Any] | None:
         (row for row in table("torch_builds.yaml")["builds"] if specifier_of(row["torch"]).contains(parsed)),
         None,
     )
+
+
+def torch_exporting(symbols: list[str], cuda_major: str | None) -> list[str] | None:
+    """Return the torch versions (default Linux builds) that export all of these symbols; None without any symbol.
+
+    Args:
+        symbols: mangled names; one that every torch version exports, or that no kernel release asks for, says nothing.
+        cuda_major: the CUDA that the asking library was linked to, None where it is linked to none.
+    """
+    if not symbols:
+        return None
+    known = table("torch_abi.json")
+    exported_by = {name: set(row["exported_by"]) for row in known["symbols"] for name in row["names"]}
+    return [
+        version
+        for version in known["torch"]
+        if cuda_major in {None, str(known["cuda"][version])}
+        and all(version in exported_by.get(name, {version}) for name in symbols)
+    ]
+
+
+def kernels_for_torch(torch: str) -> str | None:
+    """Return the released kernels that fit a torch version, such as ``sgl-kernel 0.3.0 to 0.3.18``, or None."""
+    parsed = version_of(torch)
+    if parsed is None:
+        return None
+    public = parsed.public
+    found = [row for row in table("kernel_windows.yaml")["windows"] if specifier_of(row["torch"]).contains(public)]
+    return " and ".join(f"{row['packages'][0]} {_span(row['versions'])}" for row in found) or None
+
+
+def _span(specifier: str) -> str:
+    bounds = {item.operator: item.version for item in specifier_of(specifier)}
+    return f"{bounds['>=']} to {bounds['<=']}"
+
+
+def package_of_library(soname: str, cuda_major: str | None) -> dict[str, str | None]:
+    """Return which package brings a library: ``apt``, ``dnf``, ``index`` (a distribution), each None where unknown.
+
+    Args:
+        soname: such as ``libnuma.so.1`` or ``libcublas.so.12``.
+        cuda_major: torch's, for libraries whose soname does not tell it.
+    """
+    known = table("libraries.yaml")
+    stem, _, number = soname.partition(".so.")
+    row = next((row for row in known["system"] if row["soname"] == soname), {})
+    by_name = next((row for row in known["cuda"] if row["library"] == stem), None)
+    by_torch = next((row for row in known["of_torch"] if row["soname"] == soname), None)
+    index = by_name.get(f"cu{number}") if by_name else by_torch.get(f"cu{cuda_major}") if by_torch else None
+    cuda = number if by_name else cuda_major if by_torch else None
+    return {"apt": row.get("apt"), "dnf": row.get("dnf"), "index": index, "cuda": cuda}

@@ -127,6 +127,33 @@ class System(ABC):
         """Return the longest text in a binary file that matches an ASCII pattern, or None; nothing is loaded."""
         return self.ask("longest_match", path, pattern)  # type: ignore[no-any-return]
 
+    def library(self, path: str) -> dict[str, Any]:
+        """Return what a shared library says of itself, unloaded.
+
+        Keys: ``machine``, ``soname``, ``needed`` (sonames), ``rpath``, ``runpath``, ``versions_needed`` (library to
+        symbol versions) and ``versions_defined``. A file that the loader would refuse has the key ``problem`` alone.
+
+        Raises:
+            OSError: it cannot be opened, or it is damaged in a way of which the loader's verdict cannot be told.
+        """
+        return dict(self.ask("library", path))
+
+    def undefined(self, path: str, pattern: str) -> list[str]:
+        """Return the symbols that a library must be given and whose names match a pattern; weak ones left out."""
+        return list(self.ask("undefined", path, pattern))
+
+    def unresolved(self, path: str, libraries: list[str], pattern: str = "") -> list[str]:
+        """Return those of the undefined symbols that none of the libraries exports."""
+        return list(self.ask("unresolved", path, libraries, pattern))
+
+    def gpu_code(self, path: str) -> list[str]:
+        """Return the targets of the GPU code in a library: ``sm_90``, ``sm_100a``, ``compute_90`` (PTX)."""
+        return list(self.ask("gpu_code", path))
+
+    def cached_libraries(self, cache: str, name: str, machine: str) -> list[str]:
+        """Return where the loader's cache (``/etc/ld.so.cache``) says that a library lies."""
+        return list(self.ask("cached_libraries", cache, name, machine))
+
     def words_in_sources(self, folder: str, prefixes: list[str]) -> dict[str, str]:
         """Return upper-case words with one of the prefixes in the Python sources below a folder.
 

@@ -6,11 +6,15 @@ import os
 import re
 import stat
 import sys
+from functools import cached_property
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sgldoctor.system.base import HEADER_LIMIT, TEXT_LIMIT, NotObservableError, System
+
+if TYPE_CHECKING:
+    from sgldoctor.system.libraries import Libraries
 
 NEEDS_A_RUNNING_SYSTEM = frozenset(
     {
@@ -195,6 +199,27 @@ class RealSystem(System):
     def _longest_match(self, path: str, pattern: str) -> str | None:
         with os.fdopen(self._open(path), "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
             return max((m[0].decode() for m in re.finditer(pattern.encode(), data)), key=len, default=None)
+
+    @cached_property
+    def _libraries(self) -> Libraries:
+        from sgldoctor.system.libraries import Libraries  # noqa: PLC0415 - pyelftools is heavy
+
+        return Libraries(self._open)
+
+    def _library(self, path: str) -> dict[str, Any]:
+        return self._libraries.library(path)
+
+    def _undefined(self, path: str, pattern: str) -> list[str]:
+        return self._libraries.undefined(path, pattern)
+
+    def _unresolved(self, path: str, libraries: list[str], pattern: str) -> list[str]:
+        return self._libraries.unresolved(path, [self._place(other) for other in libraries], pattern)
+
+    def _gpu_code(self, path: str) -> list[str]:
+        return self._libraries.gpu_code(path)
+
+    def _cached_libraries(self, cache: str, name: str, machine: str) -> list[str]:
+        return self._libraries.cached(cache, name, machine)
 
     def _words_in_sources(self, folder: str, prefixes: list[str]) -> dict[str, str]:
         # The prefix stands first and is looked behind from its end: a search for a literal, 40 times as fast.

@@ -1,0 +1,1 @@
+"""Reading what compiled files say of themselves, without loading them."""

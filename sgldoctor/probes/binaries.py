@@ -1,0 +1,129 @@
+"""Whether torch and the kernels load in the examined environment, and what GPU code they hold, read from their files."""
+
+from __future__ import annotations
+
+import re
+from posixpath import basename, dirname, join
+from typing import TYPE_CHECKING, Any
+
+from sgldoctor.probes.engine import folder_of
+from sgldoctor.probes.loader import DRIVER, TORCH_SYMBOL, Failure, Process
+from sgldoctor.probes.torch_import import load_torch
+from sgldoctor.snapshot import Fact, Facts, Known, Unknown
+
+if TYPE_CHECKING:
+    from sgldoctor.system import System
+
+FACTS = ("kernel.cuda_folder_found", "torch.failures", "kernel.files", "kernel.failures_by_file", "kernel.driver_library")
+# sgl_kernel/load_utils.py from 0.3.13 on: sm90/ on compute capability 9.0, sm100/ on all others, then the folder itself
+_VARIANTS = ("sm90", "sm100", "")
+_MODULE = re.compile(r"^common_ops\.(?:(?:abi3|cpython-[\w-]+)\.)?so$")
+_SEARCHES = "Could not find CUDA lib directory"
+_CUDART = re.compile(r"^libcudart\.so\.(\d+)")
+
+
+def probe(system: System, executable: str, folders: list[str]) -> Facts:
+    """Return what loading torch and then sgl_kernel comes to, without loading anything.
+
+    Args:
+        system: the machine.
+        executable: the examined interpreter.
+        folders: the folders that packages are imported from.
+    """
+    torch, kernel = folder_of(system, folders, "torch"), folder_of(system, folders, "sgl_kernel")
+    if torch is None and kernel is None:
+        return dict.fromkeys(FACTS, Known(None, "neither torch nor sgl_kernel is installed"))
+    try:
+        library_path = system.environ().get("LD_LIBRARY_PATH", "")
+    except OSError:
+        library_path = ""  # an image: its variables are not seen
+    try:
+        process = Process(system, system.real_path(executable), library_path)
+    except OSError as error:
+        return dict.fromkeys(FACTS, Unknown(f"{executable} cannot be read: {error.strerror or error}"))
+    facts: Facts = dict.fromkeys(FACTS, Known(None, "sgl_kernel is not installed"))
+    facts["torch.failures"] = _torch(system, process, folders, torch)
+    if kernel is not None:
+        facts |= _kernel(system, process, kernel)
+        facts["kernel.cuda_folder_found"] = _cuda_folder_found(system, kernel)
+        facts["kernel.driver_library"] = Known(process.find(DRIVER), "the loader's search")
+    return facts
+
+
+def _torch(system: System, process: Process, folders: list[str], torch: str | None) -> Fact:
+    if torch is None:
+        return Known(None, "torch is not installed")
+    try:
+        return Known([_record(failure) for failure in load_torch(system, process, folders, torch)], torch)
+    except OSError as error:
+        return Unknown(f"whether torch loads cannot be told: {error.strerror or error}")
+
+
+def _record(failure: Failure) -> dict[str, Any]:
+    from sgldoctor.binary.names import demangled  # noqa: PLC0415 - only for what is wrong
+
+    return {
+        "kind": failure.kind, "name": failure.name, "shown": demangled(failure.name),
+        "needed_by": basename(failure.needed_by), "library": failure.library,
+    }  # fmt: skip
+
+
+def _kernel(system: System, process: Process, kernel: str) -> Facts:
+    """Return each library that importing sgl_kernel might load, and what stands in its way."""
+    files: list[dict[str, Any]] = []
+    failures: list[dict[str, Any]] = []
+    try:
+        for variant in _VARIANTS:
+            folder = join(kernel, variant) if variant else kernel
+            names = [name for name in _names(system, folder) if _MODULE.match(name)]
+            for name in names[:1]:
+                path = join(folder, name)
+                problems = process.load(path)
+                failures += [{"path": path, **_record(problem)} for problem in problems]
+                files.append({"path": path, "variant": variant or "flat", "loads": not problems} | _contents(system, path))
+    except OSError as error:
+        reason = Unknown(f"whether sgl_kernel loads cannot be told: {error.strerror or error}")
+        return {"kernel.files": reason, "kernel.failures_by_file": reason}
+    return {"kernel.files": Known(files, kernel), "kernel.failures_by_file": Known(failures, kernel)}
+
+
+def _contents(system: System, path: str) -> dict[str, Any]:
+    """Return the GPU code, the CUDA major, the highest glibc version, and which torch exports all that is asked for."""
+    from sgldoctor.rules.knowledge import torch_exporting  # noqa: PLC0415 - a table of its own
+
+    library = system.library(path) if "problem" not in (found := system.library(path)) else {**found, "needed": []}
+    try:
+        targets = " ".join(system.gpu_code(path))
+    except OSError:
+        targets = None
+    cuda = next((match[1] for name in library["needed"] if (match := _CUDART.match(name))), None)
+    symbols = system.undefined(path, TORCH_SYMBOL) if library["needed"] else []
+    fitting = torch_exporting(symbols, cuda)
+    return {"targets": targets, "cuda_major": cuda, "fits": " ".join(fitting) if fitting is not None else None}
+
+
+def _cuda_folder_found(system: System, kernel: str) -> Fact:
+    """Return whether the CUDA folder is there that sgl_kernel 0.3.11 to 0.3.18.post2 search on import; others do not.
+
+    Their own search: CUDA_HOME, CUDA_PATH, the folder above nvcc, /usr/local/cuda; it must hold lib or lib64, or
+    libcudart.so.12 somewhere below.
+    """
+    paths = [path for name in ("__init__.py", "load_utils.py") if system.kind(path := join(kernel, name)) == "file"]
+    try:
+        if not any(_SEARCHES in system.read_text(path) for path in paths):
+            return Known(None, "these kernels do not search for it")
+    except OSError as error:
+        return Unknown(f"{kernel} cannot be read: {error.strerror or error}")
+    home, unseen = "/usr/local/cuda", None
+    try:
+        environ = system.environ()
+        nvcc = system.which("nvcc")
+        home = environ.get("CUDA_HOME") or environ.get("CUDA_PATH") or (dirname(dirname(nvcc)) if nvcc else home)
+    except OSError as error:
+        unseen = Unknown(f"variables: {error.strerror or error}")
+    found = any(system.kind(join(home, name)) == "dir" for name in ("lib", "lib64", "targets/x86_64-linux/lib"))
+    return Known(True, home) if found else unseen or Known(False, home)
+
+
+def _names(system: System, folder: str) -> list[str]:
+    return system.list_dir(folder) if system.kind(folder) == "dir" else []
