@@ -134,6 +134,7 @@ CATALOGUE = (
     FactSpec("kernel.versions_for_torch", T, "released kernels that fit the installed torch"),
     FactSpec("kernel.fits_torch", F, "torch has all that these kernels ask of it"),
     FactSpec("kernel.misfit", T, "first symbol that torch does not export for these kernels"),
+    FactSpec("kernel.fitting", T, "which torch these kernels fit, and which kernels fit this torch"),
     FactSpec("kernel.mismatch", T, "why these kernels do not fit torch, and what would fit"),
     _records("kernel.files", "libraries that importing sgl_kernel may load",
              path=T, variant=T, loads=F, targets=T, cuda_major=T, fits=T),

@@ -1,7 +1,8 @@
 """What an ELF shared library says of itself, read in place and never loaded.
 
-pyelftools reads headers, segments and sections. The tables that the loader uses (dynamic section, symbols, hashes,
-versions) are looked up where they lie: torch's 70,000 symbols read one by one would take ten seconds.
+pyelftools reads the sections, which the loader never looks at. What the loader uses (header, segments, dynamic
+section, symbols, hashes, versions) is looked up where it lies: torch's 70,000 symbols read one by one would take ten
+seconds.
 Layouts: System V ABI, chapters 4 and 5; the GNU hash table: https://sourceware.org/ml/binutils/2006-10/msg00377.html
 """
 
@@ -11,9 +12,8 @@ import struct
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from elftools.common.utils import struct_parse
 from elftools.elf.elffile import ELFFile
-from elftools.elf.enums import ENUM_D_TAG
+from elftools.elf.enums import ENUM_D_TAG, ENUM_E_MACHINE
 
 from sgldoctor.binary import fatbin
 from sgldoctor.binary.stream import BoundedStream
@@ -25,10 +25,15 @@ if TYPE_CHECKING:
 
 _MACHINES = {"EM_X86_64": "x86_64", "EM_AARCH64": "aarch64", "EM_386": "i386", "EM_PPC64": "ppc64le"}
 _LONGEST_NAME = 1 << 16  # bytes; the longest symbol of torch 2.15 has 5,100
+_MOST_TEXT = 1 << 25  # bytes of names of one table; libtorch_cuda.so of 2.15 has 2 million
 _MOST_UNDEFINED = 1 << 18  # symbols; libtorch_cuda.so of 2.15 asks for 14,000
+_MOST_RELOCATIONS = 1 << 22  # libcublasLt.so.12 has 440,000
 _LONGEST_CHAIN = 1 << 12  # entries of one hash bucket; torch's longest has 9
 _MOST_VERSIONS = 1 << 10
 _MOST_TAGS = 1 << 12  # entries of the dynamic section; libtorch_cuda.so has 50
+_HEADER, _SEGMENT = struct.Struct("<16sHHIQQQIHHHHHH"), struct.Struct("<IIQQQQQQ")
+_PROGRAM, _LIBRARY = 2, 3  # ET_EXEC and ET_DYN
+_LOAD, _DYNAMIC = 1, 2  # PT_LOAD and PT_DYNAMIC
 _TAG = struct.Struct("<QQ")
 _NEEDED, _SONAME, _RPATH, _RUNPATH, _HASH, _GNU_HASH, _SYMTAB, _STRTAB, _VERNEED, _VERNEEDNUM, _VERDEF, _VERDEFNUM, _RELA, _RELASZ, _JMPREL, _PLTRELSZ = (
     ENUM_D_TAG[f"DT_{name}"]
@@ -39,10 +44,14 @@ _NEEDED, _SONAME, _RPATH, _RUNPATH, _HASH, _GNU_HASH, _SYMTAB, _STRTAB, _VERNEED
 )  # fmt: skip
 _SYMBOL = struct.Struct("<IBBHQQ")
 _RELOCATION = struct.Struct("<QQq")
+_PIECE = 4096 * _RELOCATION.size
 _WORD, _PAIR, _FOUR, _LONG = struct.Struct("<I"), struct.Struct("<II"), struct.Struct("<IIII"), struct.Struct("<Q")
 _VERSION_NEEDED, _VERSION_NEEDED_NAME = struct.Struct("<HHIII"), struct.Struct("<IHHII")
 _VERSION_DEFINED = struct.Struct("<HHHHIII")
-_WEAK, _GNU_UNIQUE_OR_LESS = 2, {0, 1, 2, 10}
+_WEAK, _GLOBAL_WEAK_UNIQUE = 2, {1, 2, 10}
+_DEFAULT_PROTECTED = {0, 3}
+_NOTYPE_TO_FUNC_COMMON_TLS_IFUNC = {0, 1, 2, 5, 6, 10}
+_TLS, _ABSOLUTE = 6, 0xFFF1
 
 
 class ElfError(ValueError):
@@ -50,7 +59,11 @@ class ElfError(ValueError):
 
 
 class NotElfError(ElfError):
-    """The file is none, or of another class: the loader refuses it too."""
+    """The file is no library: the loader refuses it too."""
+
+
+class OtherClassError(NotElfError):
+    """The file is of another word size: the loader's search passes over it."""
 
 
 class Elf:
@@ -62,36 +75,42 @@ class Elf:
 
     def __init__(self, data: Buffer) -> None:
         self._data = data
-        if bytes(data[:4]) != b"\x7fELF":
-            raise NotElfError("it is no ELF file" if len(data) >= 4 else "it is too short for an ELF file")
-        if bytes(data[4:6]) != b"\x02\x01":
-            raise NotElfError("it is no 64-bit little-endian ELF file")
-        if len(data) < 64:
-            raise NotElfError("it is cut off within its header")
-        try:
-            self._read(ELFFile(BoundedStream(data)))
-        except ElfError:
-            raise
-        except Exception as error:  # noqa: BLE001 - on damaged files pyelftools raises whatever comes
-            raise ElfError(f"its headers are damaged ({type(error).__name__}: {error})") from error
-
-    def _read(self, file: ELFFile) -> None:
-        self._file = file
-        header = file.header
-        self.machine = _MACHINES.get(header.e_machine, str(header.e_machine))
+        if len(data) < _HEADER.size:
+            raise NotElfError("it is cut off within its header" if data[:4] == b"\x7fELF" else "it is no ELF file")
+        ident, kind, machine, _, _, start, _, _, _, size, count, *_ = _HEADER.unpack_from(data)
+        if ident[:4] != b"\x7fELF":
+            raise NotElfError("it is no ELF file")
+        if ident[4] != 2:
+            raise OtherClassError("it is no 64-bit file")
+        if ident[5:7] != b"\x01\x01" or ident[7] not in {0, 3}:  # little-endian, version 1, for System V or Linux
+            raise NotElfError("it is no little-endian ELF file for Linux")
+        if kind not in {_PROGRAM, _LIBRARY} or size != _SEGMENT.size:
+            raise NotElfError("it is an ELF file, but no shared library")
+        names = (name for name, number in ENUM_E_MACHINE.items() if number == machine)
+        name = next(names, f"machine {machine}")
+        self.machine = _MACHINES.get(name, name)
         self._loads: list[tuple[int, int, int]] = []
-        dynamic = 0
-        for index in range(header.e_phnum):
-            segment = struct_parse(file.structs.Elf_Phdr, file.stream, header.e_phoff + index * header.e_phentsize)
-            if segment.p_type == "PT_LOAD":
-                self._loads.append((segment.p_vaddr, segment.p_offset, segment.p_filesz))
-            elif segment.p_type == "PT_DYNAMIC":
-                dynamic = segment.p_offset
-        tags = list(self._dynamic(dynamic)) if dynamic else []
+        dynamic = None
+        for index in range(count):
+            kind, _, offset, address, _, size, _, _ = self._unpack(_SEGMENT, start + index * _SEGMENT.size)
+            if kind == _LOAD:
+                if offset + size > len(data):
+                    raise NotElfError(f"it is cut off: {len(data)} bytes are left of a larger file")
+                self._loads.append((address, offset, size))
+            elif kind == _DYNAMIC:
+                dynamic = offset
+        if dynamic is None or not self._loads:
+            raise NotElfError("it has nothing for the loader to load")
+        self._read(dynamic)
+
+    def _read(self, dynamic: int) -> None:
+        tags = list(self._dynamic(dynamic))
         self._values = dict(tags)
-        self.needed = [self._text(value) for tag, value in tags if tag == _NEEDED]
+        budget = _Budget()
+        self.needed = [self._text(value, budget) for tag, value in tags if tag == _NEEDED]
         self.soname, self.rpath, self.runpath = (
-            self._text(self._values[tag]) if tag in self._values else None for tag in (_SONAME, _RPATH, _RUNPATH)
+            self._text(self._values[tag], budget) if tag in self._values else None
+            for tag in (_SONAME, _RPATH, _RUNPATH)
         )
 
     def _dynamic(self, at: int) -> Iterator[tuple[int, int]]:
@@ -111,8 +130,8 @@ class Elf:
             ElfError: the section headers are damaged, or it lies past the end of the file.
         """
         try:
-            found = self._file.get_section_by_name(name)
-        except Exception as error:  # noqa: BLE001 - as above
+            found = ELFFile(BoundedStream(self._data)).get_section_by_name(name)
+        except Exception as error:  # on damaged files pyelftools raises whatever comes
             raise ElfError(f"its section headers are damaged ({type(error).__name__}: {error})") from error
         if found is None:
             return None
@@ -149,10 +168,11 @@ class Elf:
         return [name for _, name in self._undefined()]
 
     def _undefined(self) -> Iterator[tuple[int, str]]:
+        budget = _Budget()
         for index in range(1, self._first_defined()):
             name, info, _other, section, _value, _size = self._symbol(index)
             if section == 0 and name and info >> 4 != _WEAK:
-                yield index, self._text(name)
+                yield index, self._text(name, budget)
 
     def bound(self, names: Iterable[str]) -> list[str]:
         """Return those of the undefined symbols that a relocation asks for, in the order in which the loader binds them.
@@ -160,17 +180,25 @@ class Elf:
         Raises:
             ElfError: the tables are damaged.
         """
-        wanted, found = set(names), {}
+        wanted = set(names)
         indices = {index: name for index, name in self._undefined() if name in wanted}
+        return [indices[index] for index in dict.fromkeys(self._relocated()) if index in indices]
+
+    def _relocated(self) -> Iterator[int]:
+        """Yield the index of the symbol that each relocation asks for, in the loader's order; 0 is none."""
         for table, size in ((_RELA, _RELASZ), (_JMPREL, _PLTRELSZ)):
-            if table not in self._values:
+            count = self._values.get(size, 0) // _RELOCATION.size
+            if table not in self._values or not count:
                 continue
+            if count > _MOST_RELOCATIONS:
+                raise ElfError(f"it says that it has {count} relocations, more than any library")
             start = self._offset(self._values[table])
-            data = self._data[start : start + self._values.get(size, 0) // _RELOCATION.size * _RELOCATION.size]
-            for _where, info, _addend in _RELOCATION.iter_unpack(data):
-                if info >> 32 in indices:
-                    found.setdefault(indices[info >> 32])
-        return list(found)
+            end = start + count * _RELOCATION.size
+            if end > len(self._data):
+                raise ElfError("its tables lie past the end of the file")
+            for at in range(start, end, _PIECE):
+                for _where, info, _addend in _RELOCATION.iter_unpack(self._data[at : min(at + _PIECE, end)]):
+                    yield info >> 32
 
     def exports(self, name: bytes, hashed: int) -> bool:
         """Return whether the library supplies a symbol, found through its hash table as the loader does.
@@ -189,19 +217,27 @@ class Elf:
     def versions_needed(self) -> dict[str, list[str]]:
         """Return library -> symbol versions that it must define, such as ``libc.so.6 -> [GLIBC_2.14]``; weak ones not.
 
+        The order is the file's, in which the loader looks for them.
+
         Raises:
             ElfError: the table is damaged.
         """
         found: dict[str, list[str]] = {}
+        budget, left = _Budget(), _MOST_VERSIONS
         for at in self._chain(_VERNEED, _VERNEEDNUM, _VERSION_NEEDED, 4):
             _version, count, library, auxiliary, _next = self._unpack(_VERSION_NEEDED, at)
-            names, here = found.setdefault(self._text(library), []), at + auxiliary
-            for _ in range(min(count, _MOST_VERSIONS)):
+            names, here = found.setdefault(self._text(library, budget), []), at + auxiliary
+            left -= count
+            if left < 0:
+                raise ElfError("its table of versions has no end")
+            for _ in range(count):
                 _hash, flags, _other, name, step = self._unpack(_VERSION_NEEDED_NAME, here)
                 if not flags & 2:  # VER_FLG_WEAK
-                    names.append(self._text(name))
+                    names.append(self._text(name, budget))
+                if not step:
+                    break
                 here += step
-        return {library: sorted(names) for library, names in found.items()}
+        return found
 
     @cached_property
     def versions_defined(self) -> list[str]:
@@ -210,10 +246,10 @@ class Elf:
         Raises:
             ElfError: the table is damaged.
         """
-        names = set()
+        names, budget = set(), _Budget()
         for at in self._chain(_VERDEF, _VERDEFNUM, _VERSION_DEFINED, 6):
             auxiliary = self._unpack(_VERSION_DEFINED, at)[5]
-            names.add(self._text(self._unpack(_PAIR, at + auxiliary)[0]))
+            names.add(self._text(self._unpack(_PAIR, at + auxiliary)[0], budget))
         return sorted(names)
 
     def _chain(self, table: int, number: int, layout: struct.Struct, step: int) -> Iterator[int]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sgldoctor.rules.knowledge import package_of_library
-from sgldoctor.snapshot import Facts, Known, Snapshot, Unknown
+from sgldoctor.rules.conditions import specifier_of
+from sgldoctor.rules.knowledge import kernel_window, package_of_library
+from sgldoctor.snapshot import Fact, Facts, Known, Snapshot, Unknown
+
+Records = list[dict[str, Any]]
 
 _MINOR = re.compile(r"^\d+\.\d+")
-_FOR_TORCH = re.compile(r"^_Z.*(?:3c10|2at|5torch|6caffe2)\d|^lib(?:c10|torch)\w*\.so$")
-_NEEDS = (
+# Symbols of torch's namespaces, and torch's own libraries: what only another torch can supply.
+_OF_TORCH = re.compile(r"^_Z.*(?:3c10|2at|5torch|6caffe2)\d|^lib(?:c10|torch)\w*\.so$")
+_OF_FILE = (
     "kernel.file", "kernel.file_there", "kernel.loads", "kernel.refused",
     "kernel.libraries_missing", "kernel.versions_missing", "kernel.symbols_missing",
 )  # fmt: skip
@@ -24,22 +28,22 @@ def derive(snapshot: Snapshot) -> Facts:
 
 def _torch(snapshot: Snapshot) -> Facts:
     failures = snapshot.get("torch.failures")
-    version = snapshot.facts.get("torch.version") or snapshot.get("package.torch")
-    facts: Facts = {"torch.version": version}
-    if isinstance(failures, Unknown) or failures.value is None:
-        absent = isinstance(failures, Known) and snapshot.value("kernel.module") is True
-        return {
-            **facts,
-            "torch.loads": Known(False, failures.source) if absent and isinstance(failures, Known) else failures,
-            "torch.libraries_missing": failures,
-        }
-    records = snapshot.records("torch.failures")
-    missing = _missing(snapshot, records)
+    loads: Fact = failures
+    missing: Fact = failures
+    package: Fact = failures
+    if isinstance(failures, Known) and failures.value is not None:
+        records = snapshot.records("torch.failures")
+        libraries = _libraries(snapshot, records)
+        loads = Known(not records, failures.source)
+        missing = Known(libraries, failures.source)
+        package = Known(next((item["index"] for item in libraries if item["index"]), None), failures.source)
+    elif isinstance(failures, Known) and snapshot.value("kernel.module") is True:
+        loads = Known(False, failures.source)
     return {
-        **facts,
-        "torch.missing_package": Known(next((i.get("index") for i in missing if i.get("index")), None), failures.source),
-        "torch.loads": Known(not records, failures.source),
-        "torch.libraries_missing": Known(missing, failures.source),
+        "torch.version": snapshot.facts.get("torch.version") or snapshot.get("package.torch"),
+        "torch.loads": loads,
+        "torch.libraries_missing": missing,
+        "torch.missing_package": package,
     }
 
 
@@ -48,33 +52,31 @@ def _kernel(snapshot: Snapshot) -> Facts:
     if files is None:
         return {}
     if isinstance(files, Unknown) or files.value is None:
-        return dict.fromkeys(_NEEDS, files)
+        return dict.fromkeys(_OF_FILE, files)
     if snapshot.value("torch.loads") is not True:
-        return dict.fromkeys(_NEEDS, Known(None, "torch itself does not load"))
+        return dict.fromkeys(_OF_FILE, Known(None, "torch itself does not load"))
     chosen = _chosen(snapshot)
     if chosen is None:
-        return dict.fromkeys(_NEEDS, Known(None, files.source)) | {"kernel.file_there": Known(False, files.source)}
-    path = str(chosen["path"])
+        return {**dict.fromkeys(_OF_FILE, Known(None, files.source)), "kernel.file_there": Known(False, files.source)}
+    path = str(chosen.get("path"))
     failures = [item for item in snapshot.records("kernel.failures_by_file") if item.get("path") == path]
-    versions = [item for item in failures if item.get("kind") == "version"]
-    symbols = [item for item in failures if item.get("kind") == "symbol"]
-    others = [item for item in symbols if not _FOR_TORCH.match(str(item.get("name")))]
-    misfits = [item for item in failures if _FOR_TORCH.match(str(item.get("name")))]
+    misfits = [item for item in failures if _OF_TORCH.match(str(item.get("name")))]
+    rest = [item for item in failures if item not in misfits]
     facts: Facts = {
         "kernel.file": Known(path, path),
         "kernel.file_there": Known(True, path),
         "kernel.loads": Known(bool(chosen.get("loads")), path),
-        "kernel.libraries_missing": Known(_missing(snapshot, failures), path),
-        "kernel.versions_missing": Known([_brief(item) for item in versions], path),
-        "kernel.symbols_missing": Known([_brief(item) for item in others], path),
-        "kernel.refused": Known(next((i.get("name") for i in failures if i.get("kind") == "file"), None), path),
+        "kernel.refused": Known(next((item["name"] for item in _of_kind(rest, "file")), None), path),
+        "kernel.libraries_missing": Known(_libraries(snapshot, rest), path),
+        "kernel.versions_missing": Known(_of_kind(rest, "version"), path),
+        "kernel.symbols_missing": Known(_of_kind(rest, "symbol"), path),
         "kernel.fits_torch": Known(not misfits, path),
         "kernel.misfit": Known(_described(misfits), path),
     }
-    if chosen.get("targets") is not None:
-        facts["kernel.targets"] = Known(str(chosen.get("targets")).split(), path)
-    if chosen.get("cuda_major"):
-        facts["kernel.cuda_major"] = Known(chosen.get("cuda_major"), path)
+    if (targets := chosen.get("targets")) is not None:
+        facts["kernel.targets"] = Known(str(targets).split(), path)
+    if cuda := chosen.get("cuda_major"):
+        facts["kernel.cuda_major"] = Known(cuda, path)
     return facts | _window(snapshot, chosen, misfits)
 
 
@@ -89,39 +91,56 @@ def _chosen(snapshot: Snapshot) -> dict[str, Any] | None:
     return next((item for item in files if item.get("loads")), files[0] if files else None)
 
 
-def _brief(failure: dict[str, Any]) -> dict[str, Any]:
-    return {key: failure.get(key) for key in ("name", "shown", "needed_by", "library")}
+def _of_kind(failures: Records, kind: str) -> Records:
+    fields = ("name", "shown", "needed_by", "library")
+    return [{key: item.get(key) for key in fields} for item in failures if item.get("kind") == kind]
 
 
-def _missing(snapshot: Snapshot, failures: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the libraries that are found nowhere, with the package that brings each; torch's own are left out."""
+def _libraries(snapshot: Snapshot, failures: Records) -> Records:
+    """Return the libraries that are found nowhere, each with the package that brings it.
+
+    A distribution that is there and whole is not named: the library is there too, only nobody loads it.
+    """
+    cuda = snapshot.text("torch.cuda_major")
+    torn = {item.get("name") for item in snapshot.records("packages.damaged")}
     found = []
-    for item in failures:
-        if item.get("kind") == "library" and not _FOR_TORCH.match(str(item.get("name"))):
-            package = package_of_library(str(item.get("name")), snapshot.text("torch.cuda_major"))
-            found.append({"name": str(item.get("name")), "needed_by": item.get("needed_by"), **package})
+    for item in _of_kind(failures, "library"):
+        package = package_of_library(str(item["name"]), cuda)
+        index = package["index"]
+        if index and index not in torn and snapshot.value(f"package.{index}") is not None:
+            package["index"] = None
+        found.append({"name": item["name"], "needed_by": item["needed_by"], **package})
     return found
 
 
-def _described(misfits: list[dict[str, Any]]) -> str | None:
+def _described(misfits: Records) -> str | None:
     """Return the first symbol that torch does not export, in C++ and as an error text names it."""
     if not misfits:
         return None
-    first = misfits[0]
-    name = str(first.get("name")) if first.get("shown") == str(first.get("name")) else f"{first.get('shown')} ({first.get('name')})"
-    return name if len(misfits) == 1 else f"{name} and {len(misfits) - 1} more"
+    name, shown = str(misfits[0].get("name")), misfits[0].get("shown")
+    first = name if shown in {None, name} else f"{shown} ({name})"
+    return first if len(misfits) == 1 else f"{first} and {len(misfits) - 1} more"
 
 
-def _window(snapshot: Snapshot, chosen: dict[str, Any], misfits: list[dict[str, Any]]) -> Facts:
-    """Return the torch versions that export all that the file asks for; unknown where none, or this one, would fit."""
-    path = str(chosen["path"])
-    versions = str(chosen.get("fits") or "").split()
+def _window(snapshot: Snapshot, chosen: dict[str, Any], misfits: Records) -> Facts:
+    """Return the torch versions that export all that the file asks for; unknown where this one should, and does not."""
+    path = str(chosen.get("path"))
+    versions = _measured(snapshot, str(chosen.get("fits") or "").split())
     minors = list(dict.fromkeys(match[0] for version in versions if (match := _MINOR.match(version))))
     torch = _MINOR.match(snapshot.text("torch.version") or "")
     if not minors or (misfits and torch and torch[0] in minors):
         reason = Unknown("no torch release is known to export all that this file asks for")
         return {"kernel.torch_window": reason, "kernel.torch_for": reason}
-    first, last = minors[0], minors[-1]
-    major, minor = last.split(".")
-    window = f"=={first}.*" if first == last else f">={first},<{major}.{int(minor) + 1}"
-    return {"kernel.torch_window": Known(window, path), "kernel.torch_for": Known(first, path)}
+    major, minor = minors[-1].split(".")
+    window = f"=={minors[0]}.*" if len(minors) == 1 else f">={minors[0]},<{major}.{int(minor) + 1}"
+    return {"kernel.torch_window": Known(window, path), "kernel.torch_for": Known(minors[0], path)}
+
+
+def _measured(snapshot: Snapshot, versions: list[str]) -> list[str]:
+    """Return those versions with which this release was imported, all of them where its name and file disagree.
+
+    A torch may export every symbol and still not load a library that the kernels need: 2.5 leaves out libnvrtc.
+    """
+    row = kernel_window(snapshot.text("kernel.distribution") or "", snapshot.text("kernel.version") or "")
+    window = specifier_of(row["torch"]) if row else None
+    return [version for version in versions if window and window.contains(version)] or versions

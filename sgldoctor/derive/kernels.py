@@ -6,8 +6,8 @@ import re
 
 from sgldoctor.derive.torch import without_code
 from sgldoctor.gpu_code import target_of
-from sgldoctor.rules.knowledge import kernel_for_torch, kernel_gpu_code, kernel_window, kernels_for_torch
 from sgldoctor.rules.conditions import specifier_of, version_of
+from sgldoctor.rules.knowledge import kernel_for_torch, kernel_gpu_code, kernel_window, kernels_for_torch
 from sgldoctor.snapshot import Fact, Facts, Known, Snapshot, Unknown
 
 _TABLE = "kernel_windows.yaml"
@@ -34,7 +34,7 @@ def derive(snapshot: Snapshot) -> Facts:
     seen = seen.with_facts({k: f for k, f in facts.items() if k not in seen.facts})
     facts["kernel.fits_torch"] = _fits(seen)
     facts["kernel.to_remove"] = _to_remove(seen)
-    facts["kernel.mismatch"] = _mismatch(seen)
+    facts |= _words(seen)
     return facts | {"kernel.gpus_without_code": without_code(seen, seen.get("kernel.targets"))}
 
 
@@ -101,26 +101,30 @@ def _fits(snapshot: Snapshot) -> Fact:
     return Known(specifier_of(str(window.value)).contains(version.public), window.source)
 
 
-def _mismatch(snapshot: Snapshot) -> Fact:
+def _words(snapshot: Snapshot) -> Facts:
     """Return in words why the kernels do not fit torch: the first thing that is missing, and what would fit."""
-    package, version = snapshot.text("kernel.distribution") or "sgl_kernel", snapshot.text("kernel.version") or ""
-    torch, window = (snapshot.text("torch.version") or "").partition("+")[0], snapshot.get("kernel.torch_window")
-    missing = snapshot.records("kernel.libraries_missing")
-    kernels = f"{package} {version}".strip()
-    parts = []
-    if symbol := snapshot.text("kernel.misfit"):
-        library = f"{missing[0].get('name')}, which is not there, and " if missing else ""
-        parts.append(f"{kernels} needs {library}{symbol}, which torch {torch} does not have.")
-    elif isinstance(window, Known) and window.value is not None:
-        parts.append(f"{kernels} was built for torch {_in_words(str(window.value))}, not for torch {torch}.")
+    window = snapshot.get("kernel.torch_window")
+    built_for = _in_words(str(window.value)) if isinstance(window, Known) and window.value else None
+    symbol = snapshot.text("kernel.misfit")
+    torch = (snapshot.text("torch.version") or "").partition("+")[0]
+    released = snapshot.text("kernel.versions_for_torch")
+    others = f"torch {torch} takes {released}" if released else f"no released kernels are known to fit torch {torch}"
+    others = f"{others[0].upper()}{others[1:]}."
+    fitting = f"These kernels fit torch {built_for}. {others}" if built_for else others
+    facts: Facts = {"kernel.fitting": Known(fitting if torch else "", _TABLE)}
+    if not built_for and not symbol:
+        return facts | {"kernel.mismatch": window}
+    kernels = f"{snapshot.text('kernel.distribution') or 'sgl_kernel'} {snapshot.text('kernel.version') or ''}".strip()
+    have, first = version_of(torch), version_of(built_for.split()[0] if built_for else "")
+    if built_for and have and first:
+        text = f"torch {torch} is too {'old' if have < first else 'new'} for {kernels}, which fits torch {built_for}"
     else:
-        return window
-    if isinstance(window, Known) and len(parts) and snapshot.text("kernel.misfit"):
-        parts.append(f"It fits torch {_in_words(str(window.value))}.")
-    fitting = snapshot.get("kernel.versions_for_torch")
-    known = isinstance(fitting, Known) and fitting.value
-    parts.append(f"Torch {torch} takes {fitting.value}." if known else f"No released kernels are known to fit torch {torch}.")
-    return Known(" ".join(parts), window.source if isinstance(window, Known) else "kernel.files")
+        text = f"{kernels} does not fit torch {torch}"
+    if symbol:
+        missing = next((str(item.get("name")) for item in snapshot.records("kernel.libraries_missing")), None)
+        are = "are" if missing or " more" in symbol else "is"
+        text += f"; it needs {f'{missing} and ' if missing else ''}{symbol}, which {are} not there"
+    return facts | {"kernel.mismatch": Known(f"{text}. {others}", _TABLE if symbol is None else "kernel.files")}
 
 
 def _to_remove(snapshot: Snapshot) -> Fact:
@@ -134,7 +138,7 @@ def _to_remove(snapshot: Snapshot) -> Fact:
 
 def _in_words(window: str) -> str:
     """Return ``==2.8.*`` as ``2.8`` and ``>=2.14,<2.16`` as ``2.14 to 2.15``."""
-    numbers = _MINOR.findall(window)
+    numbers: list[str] = _MINOR.findall(window)
     if len(numbers) == 1:
         return numbers[0]
     major, minor = numbers[1].split(".")

@@ -1,4 +1,4 @@
-"""Whether torch and the kernels load in the examined environment, and what GPU code they hold, read from their files."""
+"""Whether torch and the kernels load in the examined environment, and what GPU code they hold, by their files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from sgldoctor.snapshot import Fact, Facts, Known, Unknown
 if TYPE_CHECKING:
     from sgldoctor.system import System
 
-FACTS = ("kernel.cuda_folder_found", "torch.failures", "kernel.files", "kernel.failures_by_file", "kernel.driver_library")
+FACTS = (
+    "torch.failures", "kernel.files", "kernel.failures_by_file", "kernel.driver_library", "kernel.cuda_folder_found",
+)  # fmt: skip
 # sgl_kernel/load_utils.py from 0.3.13 on: sm90/ on compute capability 9.0, sm100/ on all others, then the folder itself
 _VARIANTS = ("sm90", "sm100", "")
 _MODULE = re.compile(r"^common_ops\.(?:(?:abi3|cpython-[\w-]+)\.)?so$")
@@ -80,7 +82,8 @@ def _kernel(system: System, process: Process, kernel: str) -> Facts:
                 path = join(folder, name)
                 problems = process.load(path)
                 failures += [{"path": path, **_record(problem)} for problem in problems]
-                files.append({"path": path, "variant": variant or "flat", "loads": not problems} | _contents(system, path))
+                about = {"path": path, "variant": variant or "flat", "loads": not problems}
+                files.append(about | _contents(system, path))
     except OSError as error:
         reason = Unknown(f"whether sgl_kernel loads cannot be told: {error.strerror or error}")
         return {"kernel.files": reason, "kernel.failures_by_file": reason}
@@ -91,14 +94,15 @@ def _contents(system: System, path: str) -> dict[str, Any]:
     """Return the GPU code, the CUDA major, the highest glibc version, and which torch exports all that is asked for."""
     from sgldoctor.rules.knowledge import torch_exporting  # noqa: PLC0415 - a table of its own
 
-    library = system.library(path) if "problem" not in (found := system.library(path)) else {**found, "needed": []}
+    library = system.library(path)
+    if "problem" in library:
+        return {"targets": None, "cuda_major": None, "fits": None}
     try:
         targets = " ".join(system.gpu_code(path))
     except OSError:
         targets = None
     cuda = next((match[1] for name in library["needed"] if (match := _CUDART.match(name))), None)
-    symbols = system.undefined(path, TORCH_SYMBOL) if library["needed"] else []
-    fitting = torch_exporting(symbols, cuda)
+    fitting = torch_exporting(system.undefined(path, TORCH_SYMBOL), cuda)
     return {"targets": targets, "cuda_major": cuda, "fits": " ".join(fitting) if fitting is not None else None}
 
 

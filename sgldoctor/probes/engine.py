@@ -33,7 +33,7 @@ def folder_of(system: System, folders: list[str], module: str) -> str | None:
 
 def probe_torch(system: System, folders: list[str]) -> Facts:
     """Return what torch was built for, from torch/version.py and its CMake configuration."""
-    names = ("torch.version", "torch.cuda", "torch.backend", "torch.cxx11_abi", "torch.libraries", "torch.targets")
+    names = ("torch.cuda", "torch.backend", "torch.cxx11_abi", "torch.libraries", "torch.targets")
     folder = folder_of(system, folders, "torch")
     if folder is None:
         return dict.fromkeys(names, Known(None, "torch is not installed"))
@@ -47,7 +47,7 @@ def probe_torch(system: System, folders: list[str]) -> Facts:
     backend = next((word for key, word in (("cuda", "cuda"), ("hip", "rocm"), ("xpu", "xpu")) if found.get(key)), "cpu")
     library = join(folder, "lib", "libtorch_cpu.so")
     return {
-        "torch.version": Known(version[1], path) if version else Unknown(f"{path} does not say"),
+        **({"torch.version": Known(version[1], path)} if version else {}),
         "torch.cuda": Known(found.get("cuda") or None, path),
         "torch.backend": Known(backend, path),
         "torch.cxx11_abi": _cxx11_abi(system, folder),

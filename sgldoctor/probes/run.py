@@ -174,7 +174,7 @@ _FACTS_OF = {
         if name != "python.headers"  # the toolchain probe tells it
     ),
     "binaries": binaries.FACTS,
-    "torch": ("torch.version", "torch.cuda", "torch.backend", "torch.cxx11_abi", "torch.libraries", "torch.targets"),
+    "torch": ("torch.cuda", "torch.backend", "torch.cxx11_abi", "torch.libraries", "torch.targets"),
     "toolchain": _named("toolchain.", "python.headers"),
     "variables": _named("variables"),
 }

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 # torch/__init__.py: if "nvidia/cuda_runtime/lib/libcudart.so" not in _maps: return
 _CONDITION = re.compile(r'"([\w/.]*libcudart\.so[\w.]*)" not in _maps')
-# _preload_cuda_deps("cuda_nvrtc", "libnvrtc.so.*[0-9]"), and from 2.13 on the call for all: _preload_cuda_deps(required=
+# _preload_cuda_deps("cuda_nvrtc", "libnvrtc.so.*[0-9]"), and from 2.10 on the call for all: _preload_cuda_deps()
 _CALL = re.compile(r'_preload_cuda_(?:deps|lib)\("(\w+)", "(lib[^"]+)"')
-_CALL_FOR_ALL = re.compile(r"_preload_cuda_deps\(required=False\)")
+_CALL_FOR_ALL = re.compile(r"_preload_cuda_deps\((required=False)?\)")
 # "cublas": "libcublas.so.*[0-9]" and from 2.10 on ("cublas", "libcublas.so.*[0-9]")
 _TABLE = re.compile(r'"(\w+)"[:,] "(lib[\w-]+\.so\.\*\[0-9\])"')
 _CUDA_FOLDER = re.compile(r"^cu\d+$")
@@ -28,6 +28,7 @@ class Preloads:
 
     condition: str | None
     usual: tuple[tuple[str, str], ...]
+    all_required: bool
     rescue: tuple[tuple[str, str], ...]
 
 
@@ -35,9 +36,11 @@ def preloads(text: str) -> Preloads:
     """Return what a ``torch/__init__.py`` loads by itself, as (folder, file pattern)."""
     condition = _CONDITION.search(text)
     table = tuple(_TABLE.findall(text))
-    calls = () if condition is None else tuple(_CALL.findall(text, condition.end()))
-    usual = table if condition and _CALL_FOR_ALL.search(text, condition.end()) else calls
-    return Preloads(condition[1] if condition else None, tuple(p for p in usual if p[0] != "nvtx"), table)
+    if condition is None:
+        return Preloads(None, (), False, table)
+    call = _CALL_FOR_ALL.search(text, condition.end())
+    usual = table if call else tuple(_CALL.findall(text, condition.end()))
+    return Preloads(condition[1], usual, call is None or call[1] is None, table)
 
 
 def load_torch(system: System, process: Process, folders: list[str], torch: str) -> list[Failure]:
@@ -57,7 +60,9 @@ def load_torch(system: System, process: Process, folders: list[str], torch: str)
     failures = process.load(first, for_all=True) if system.kind(first) == "file" else []
     if not failures and plan.condition and process.holds(plan.condition):
         for folder, pattern in plan.usual:
-            _preload(system, process, folders, folder, pattern)
+            found = _preload(system, process, folders, folder, pattern)
+            if plan.all_required and not found:
+                break
     elif any(failure.name.startswith(pattern.split(".")[0]) for failure in failures for _, pattern in plan.rescue):
         for folder, pattern in plan.rescue:
             _preload(system, process, folders, folder, pattern)
@@ -68,8 +73,8 @@ def load_torch(system: System, process: Process, folders: list[str], torch: str)
     return process.load(join(torch, binding)) if binding else []
 
 
-def _preload(system: System, process: Process, folders: list[str], folder: str, pattern: str) -> None:
-    """Load the first match below site-packages; torch goes on without it where it does not load."""
+def _preload(system: System, process: Process, folders: list[str], folder: str, pattern: str) -> bool:
+    """Load the first match below site-packages and return whether there was one; torch goes on if it does not load."""
     for base in folders:
         nvidia = join(base, "nvidia")
         bundles = [name for name in _names(system, nvidia) if _CUDA_FOLDER.match(name)]
@@ -78,7 +83,8 @@ def _preload(system: System, process: Process, folders: list[str], folder: str, 
             for name in _names(system, place):
                 if fnmatchcase(name, pattern):
                     process.load(join(place, name))
-                    return
+                    return True
+    return False
 
 
 def _names(system: System, folder: str) -> list[str]:

@@ -76,16 +76,16 @@ def refresh(index: PackageIndex, folder: Path, generated_at: str, cache: Path) -
     symbols: dict[tuple[str, Version], frozenset[str]] = {}
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         for project in KERNELS:
-            rows[project] = {}
+            rows[project], listed = {}, index.files(project)
             for arch in ARCHITECTURES:
-                files = _wheels(index, project, rf"manylinux\w*_{arch}")
+                files = _wheels(listed, rf"manylinux\w*_{arch}")
                 told = pool.map(lambda file: _told(index, file, cache, _kernel), files.values())
                 for version, facts in zip(files, told, strict=True):
                     names, targets = facts.pop("symbols"), facts.pop("targets")
                     symbols.setdefault((project, version), frozenset(names))
                     rows[project].setdefault(version, {**facts, "targets": {}})["targets"][arch] = targets
         wanted = frozenset[str]().union(*symbols.values())
-        files = _wheels(index, "torch", r"cp312-cp312-manylinux\w*_x86_64")
+        files = _wheels(index.files("torch"), r"cp312-cp312-manylinux\w*_x86_64")
         files = {version: file for version, file in files.items() if version >= OLDEST_TORCH}
         told = pool.map(lambda file: _supplied(_told(index, file, cache, _torch), wanted), files.values())
         torches = dict(zip(files, told, strict=True))
@@ -132,10 +132,10 @@ def render(
     return json.dumps(table, indent=1) + "\n"
 
 
-def _wheels(index: PackageIndex, project: str, tags: str) -> dict[Version, IndexFile]:
+def _wheels(listed: list[IndexFile], tags: str) -> dict[Version, IndexFile]:
     """Return one wheel per final release, the oldest first: of several builds the last, as pip chooses."""
     found: dict[Version, tuple[Any, IndexFile]] = {}
-    for file in index.files(project):
+    for file in listed:
         try:
             _name, version, build, _tags = parse_wheel_filename(file.name)
         except InvalidWheelFilename:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from sgldoctor.refresh.index import PackageIndex
 
-_TAIL = 1 << 21  # bytes; the table of contents of torch 2.5 to 2.15 fits in it
-_LARGEST = 4 << 30  # bytes; the largest library of torch, libtorch_cuda.so, has less than 2 GB
+_TAIL = 1 << 21  # bytes; the longest table of contents, of torch 2.7.0, has 1.4 MB
+_LARGEST = 4 << 30  # bytes; the largest library, libtorch_cuda.so of torch 2.7.0, has 1.06 GB
 _PIECE = 1 << 20
 _LOCAL = struct.Struct("<26xHH")  # of what stands before a member: the lengths of its name and of its extra field
 _HEADERS = 1 << 12  # bytes of a library within which its program headers are looked for

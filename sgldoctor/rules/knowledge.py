@@ -171,7 +171,7 @@ def torch_exporting(symbols: list[str], cuda_major: str | None) -> list[str] | N
     if not symbols:
         return None
     known = table("torch_abi.json")
-    exported_by = {name: set(row["exported_by"]) for row in known["symbols"] for name in row["names"]}
+    exported_by = {name: set(row["exported_by"]) for row in known["symbols"] for name in row["symbols"]}
     return [
         version
         for version in known["torch"]
@@ -204,7 +204,7 @@ def package_of_library(soname: str, cuda_major: str | None) -> dict[str, str | N
     """
     known = table("libraries.yaml")
     stem, _, number = soname.partition(".so.")
-    row = next((row for row in known["system"] if row["soname"] == soname), {})
+    row: dict[str, Any] = next((row for row in known["system"] if row["soname"] == soname), {})
     by_name = next((row for row in known["cuda"] if row["library"] == stem), None)
     by_torch = next((row for row in known["of_torch"] if row["soname"] == soname), None)
     index = by_name.get(f"cu{number}") if by_name else by_torch.get(f"cu{cuda_major}") if by_torch else None

@@ -174,7 +174,7 @@ def refresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def run(port: int) -> tuple[int, str, str, dict[str, str]]:
         (tmp_path / "sglang.json").write_text("old")
         url = f"http://user:secret@127.0.0.1:{port}/simple"
-        monkeypatch.setattr(sys, "argv", ["refresh", "--index-url", url, "--out", str(tmp_path)])
+        monkeypatch.setattr(sys, "argv", ["refresh", "sglang", "--index-url", url, "--out", str(tmp_path)])
         code, texts = main(), capsys.readouterr()
         files = {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()}
         return code, texts.out, texts.err, files
