@@ -41,6 +41,12 @@ def any_runs(targets: list[str], capability: str) -> bool | None:
     return None if None in answers or not targets else False
 
 
-def target_of(capability: str) -> str:
-    """Return the cubin target of a compute capability: ``8.9`` is ``sm_89``."""
-    return f"sm_{capability.replace('.', '')}"
+def running(targets: list[str], capability: str) -> str | None:
+    """Return the code that a GPU would run: of machine code the nearest, else PTX; None where none runs."""
+    fitting = [target for target in targets if runs(target, capability)]
+    return max(fitting, key=_nearness, default=None)
+
+
+def _nearness(target: str) -> tuple[bool, int, str]:
+    match = _TARGET.match(target)
+    return (match[1] == "sm", int(match[2] + match[3]), match[4]) if match else (False, 0, "")

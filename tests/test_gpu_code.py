@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sgldoctor.gpu_code import any_runs, runs
+from sgldoctor.gpu_code import any_runs, running, runs
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,10 @@ def test_one_target_that_runs_is_enough_and_an_unreadable_one_leaves_it_open() -
     assert any_runs(["sm_75", "sm_x"], "9.0") is None
     assert any_runs(["sm_75"], "9.0") is False
     assert any_runs([], "9.0") is None
+
+
+def test_a_gpu_runs_the_nearest_machine_code_and_ptx_only_without_any() -> None:
+    assert running(["sm_80", "sm_86", "sm_90", "compute_80"], "8.9") == "sm_86"
+    assert running(["sm_90", "sm_90a"], "9.0") == "sm_90a"
+    assert running(["sm_90", "compute_80", "compute_90"], "12.0") == "compute_90"
+    assert running(["sm_90a"], "12.0") is None

@@ -21,7 +21,7 @@ ARROWS = {
     "snapshot": {"errors", "facts"},
     "rules": {"errors", "facts", "snapshot", "derive", "diagnose", "report"},
     "derive": {"gpu_code", "rules", "snapshot", "facts"},
-    "report": {"diagnose", "errors", "redact", "rules", "snapshot", "facts"},
+    "report": {"diagnose", "gpu_code", "errors", "redact", "rules", "snapshot", "facts"},
     "diagnose": {"facts", "report", "rules", "snapshot"},
     "simulate": {"errors", "rules", "snapshot"},
     "system": {"binary", "errors", "redact"},

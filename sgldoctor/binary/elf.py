@@ -1,8 +1,8 @@
 """What an ELF shared library says of itself, read in place and never loaded.
 
-pyelftools reads the sections, which the loader never looks at. What the loader uses (header, segments, dynamic
-section, symbols, hashes, versions) is looked up where it lies: torch's 70,000 symbols read one by one would take ten
-seconds.
+Every table is looked up where it lies, and as the loader does: by segments and the dynamic section. Sections, which the
+loader never looks at, only tell where the GPU code is. A library for ELF files that makes an object of each of torch's
+70,000 symbols would take ten seconds.
 Layouts: System V ABI, chapters 4 and 5; the GNU hash table: https://sourceware.org/ml/binutils/2006-10/msg00377.html
 """
 
@@ -12,18 +12,14 @@ import struct
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from elftools.elf.elffile import ELFFile
-from elftools.elf.enums import ENUM_D_TAG, ENUM_E_MACHINE
-
 from sgldoctor.binary import fatbin
-from sgldoctor.binary.stream import BoundedStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from sgldoctor.binary.stream import Buffer, Bytes
 
-_MACHINES = {"EM_X86_64": "x86_64", "EM_AARCH64": "aarch64", "EM_386": "i386", "EM_PPC64": "ppc64le"}
+_MACHINES = {3: "i386", 21: "ppc64le", 22: "s390x", 62: "x86_64", 183: "aarch64", 243: "riscv64", 258: "loongarch64"}
 _LONGEST_NAME = 1 << 16  # bytes; the longest symbol of torch 2.15 has 5,100
 _MOST_TEXT = 1 << 25  # bytes of names of one table; libtorch_cuda.so of 2.15 has 2 million
 _MOST_UNDEFINED = 1 << 18  # symbols; libtorch_cuda.so of 2.15 asks for 14,000
@@ -32,25 +28,24 @@ _LONGEST_CHAIN = 1 << 12  # entries of one hash bucket; torch's longest has 9
 _MOST_VERSIONS = 1 << 10
 _MOST_TAGS = 1 << 12  # entries of the dynamic section; libtorch_cuda.so has 50
 _HEADER, _SEGMENT = struct.Struct("<16sHHIQQQIHHHHHH"), struct.Struct("<IIQQQQQQ")
+_SECTIONS, _SECTION = struct.Struct("<Q10xHHH"), struct.Struct("<IIQQQQIIQQ")
+_NO_BITS, _ELSEWHERE, _MOST_SECTIONS = 8, 0xFFFF, 1 << 16  # SHT_NOBITS, SHN_XINDEX
 _PROGRAM, _LIBRARY = 2, 3  # ET_EXEC and ET_DYN
 _LOAD, _DYNAMIC = 1, 2  # PT_LOAD and PT_DYNAMIC
 _TAG = struct.Struct("<QQ")
-_NEEDED, _SONAME, _RPATH, _RUNPATH, _HASH, _GNU_HASH, _SYMTAB, _STRTAB, _VERNEED, _VERNEEDNUM, _VERDEF, _VERDEFNUM, _RELA, _RELASZ, _JMPREL, _PLTRELSZ = (
-    ENUM_D_TAG[f"DT_{name}"]
-    for name in (
-        "NEEDED", "SONAME", "RPATH", "RUNPATH", "HASH", "GNU_HASH", "SYMTAB", "STRTAB",
-        "VERNEED", "VERNEEDNUM", "VERDEF", "VERDEFNUM", "RELA", "RELASZ", "JMPREL", "PLTRELSZ",
-    )
+_NEEDED, _PLTRELSZ, _HASH, _STRTAB, _SYMTAB, _RELA, _RELASZ, _SONAME, _RPATH, _JMPREL, _RUNPATH = (
+    1, 2, 4, 5, 6, 7, 8, 14, 15, 23, 29,
 )  # fmt: skip
+_GNU_HASH, _VERDEF, _VERNEED = 0x6FFFFEF5, 0x6FFFFFFC, 0x6FFFFFFE
 _SYMBOL = struct.Struct("<IBBHQQ")
 _RELOCATION = struct.Struct("<QQq")
 _PIECE = 4096 * _RELOCATION.size
 _WORD, _PAIR, _FOUR, _LONG = struct.Struct("<I"), struct.Struct("<II"), struct.Struct("<IIII"), struct.Struct("<Q")
 _VERSION_NEEDED, _VERSION_NEEDED_NAME = struct.Struct("<HHIII"), struct.Struct("<IHHII")
 _VERSION_DEFINED = struct.Struct("<HHHHIII")
-_WEAK, _GLOBAL_WEAK_UNIQUE = 2, {1, 2, 10}
-_DEFAULT_PROTECTED = {0, 3}
-_NOTYPE_TO_FUNC_COMMON_TLS_IFUNC = {0, 1, 2, 5, 6, 10}
+# what the loader takes from a symbol table: glibc's elf/dl-lookup.c, check_match and do_lookup_x
+_WEAK, _GLOBAL_WEAK_UNIQUE, _DEFAULT_PROTECTED = 2, {1, 2, 10}, {0, 3}
+_TAKEN = {0, 1, 2, 5, 6, 10}  # STT_NOTYPE, OBJECT, FUNC, COMMON, TLS and GNU_IFUNC
 _TLS, _ABSOLUTE = 6, 0xFFF1
 
 
@@ -77,7 +72,7 @@ class Elf:
         self._data = data
         if len(data) < _HEADER.size:
             raise NotElfError("it is cut off within its header" if data[:4] == b"\x7fELF" else "it is no ELF file")
-        ident, kind, machine, _, _, start, _, _, _, size, count, *_ = _HEADER.unpack_from(data)
+        ident, kind, machine, _, _, start, _, _, _, size, count, *_sections = _HEADER.unpack_from(data)
         if ident[:4] != b"\x7fELF":
             raise NotElfError("it is no ELF file")
         if ident[4] != 2:
@@ -86,25 +81,28 @@ class Elf:
             raise NotElfError("it is no little-endian ELF file for Linux")
         if kind not in {_PROGRAM, _LIBRARY} or size != _SEGMENT.size:
             raise NotElfError("it is an ELF file, but no shared library")
-        names = (name for name, number in ENUM_E_MACHINE.items() if number == machine)
-        name = next(names, f"machine {machine}")
-        self.machine = _MACHINES.get(name, name)
+        self.machine = _MACHINES.get(machine, f"machine {machine}")
         self._loads: list[tuple[int, int, int]] = []
-        dynamic = None
-        for index in range(count):
-            kind, _, offset, address, _, size, _, _ = self._unpack(_SEGMENT, start + index * _SEGMENT.size)
-            if kind == _LOAD:
-                if offset + size > len(data):
-                    raise NotElfError(f"it is cut off: {len(data)} bytes are left of a larger file")
-                self._loads.append((address, offset, size))
-            elif kind == _DYNAMIC:
-                dynamic = offset
+        dynamic = self._segments(start, count)
         if dynamic is None or not self._loads:
             raise NotElfError("it has nothing for the loader to load")
         self._read(dynamic)
 
+    def _segments(self, start: int, count: int) -> int | None:
+        """Note what is loaded, and return the address of the dynamic section."""
+        dynamic = None
+        for index in range(count):
+            kind, _, offset, address, _, size, *_ = self._unpack(_SEGMENT, start + index * _SEGMENT.size)
+            if kind == _LOAD:
+                if offset + size > len(self._data):
+                    raise NotElfError(f"it is cut off: {len(self._data)} bytes are left of a larger file")
+                self._loads.append((address, offset, size))
+            elif kind == _DYNAMIC:
+                dynamic = address
+        return dynamic
+
     def _read(self, dynamic: int) -> None:
-        tags = list(self._dynamic(dynamic))
+        tags = list(self._dynamic(self._offset(dynamic)))
         self._values = dict(tags)
         budget = _Budget()
         self.needed = [self._text(value, budget) for tag, value in tags if tag == _NEEDED]
@@ -129,16 +127,24 @@ class Elf:
         Raises:
             ElfError: the section headers are damaged, or it lies past the end of the file.
         """
-        try:
-            found = ELFFile(BoundedStream(self._data)).get_section_by_name(name)
-        except Exception as error:  # on damaged files pyelftools raises whatever comes
-            raise ElfError(f"its section headers are damaged ({type(error).__name__}: {error})") from error
-        if found is None:
+        start, size, count, texts = _SECTIONS.unpack_from(self._data, 40)
+        if not start or not texts:
             return None
-        start, size = found["sh_offset"], found["sh_size"]
-        if start + size > len(self._data):
-            raise ElfError(f"its section {name} lies past the end of the file")
-        return start, start + size
+        if size != _SECTION.size:
+            raise ElfError("its section headers are damaged")
+        first = self._unpack(_SECTION, start)  # it holds what the header is too small for
+        count, texts = count or first[5], first[6] if texts == _ELSEWHERE else texts
+        if count > _MOST_SECTIONS:
+            raise ElfError(f"it says that it has {count} sections, more than any library")
+        names = self._unpack(_SECTION, start + texts * size)[4]
+        wanted = name.encode() + b"\0"
+        for at in range(start, start + count * size, size):
+            where, kind, _, _, offset, length, *_ = self._unpack(_SECTION, at)
+            if kind != _NO_BITS and self._data[names + where : names + where + len(wanted)] == wanted:
+                if offset + length > len(self._data):
+                    raise ElfError(f"its section {name} lies past the end of the file")
+                return offset, offset + length
+        return None
 
     def gpu_code(self, data: Bytes | None = None) -> list[str]:
         """Return the targets of its GPU code: ``sm_90``, ``sm_100a``, ``compute_90`` (PTX).
@@ -188,11 +194,11 @@ class Elf:
         """Yield the index of the symbol that each relocation asks for, in the loader's order; 0 is none."""
         for table, size in ((_RELA, _RELASZ), (_JMPREL, _PLTRELSZ)):
             count = self._values.get(size, 0) // _RELOCATION.size
-            if table not in self._values or not count:
+            start = self._table(table) if count else None
+            if start is None:
                 continue
             if count > _MOST_RELOCATIONS:
                 raise ElfError(f"it says that it has {count} relocations, more than any library")
-            start = self._offset(self._values[table])
             end = start + count * _RELOCATION.size
             if end > len(self._data):
                 raise ElfError("its tables lie past the end of the file")
@@ -215,7 +221,7 @@ class Elf:
 
     @cached_property
     def versions_needed(self) -> dict[str, list[str]]:
-        """Return library -> symbol versions that it must define, such as ``libc.so.6 -> [GLIBC_2.14]``; weak ones not.
+        """Return library -> symbol versions that it must define: ``libc.so.6 -> [GLIBC_2.14]``; weak ones not.
 
         The order is the file's, in which the loader looks for them.
 
@@ -223,20 +229,14 @@ class Elf:
             ElfError: the table is damaged.
         """
         found: dict[str, list[str]] = {}
-        budget, left = _Budget(), _MOST_VERSIONS
-        for at in self._chain(_VERNEED, _VERNEEDNUM, _VERSION_NEEDED, 4):
-            _version, count, library, auxiliary, _next = self._unpack(_VERSION_NEEDED, at)
-            names, here = found.setdefault(self._text(library, budget), []), at + auxiliary
-            left -= count
-            if left < 0:
-                raise ElfError("its table of versions has no end")
-            for _ in range(count):
-                _hash, flags, _other, name, step = self._unpack(_VERSION_NEEDED_NAME, here)
+        budget = _Budget()
+        for at in self._chain(self._table(_VERNEED), _VERSION_NEEDED):
+            _version, _count, library, auxiliary, _next = self._unpack(_VERSION_NEEDED, at)
+            names = found.setdefault(self._text(library, budget), [])
+            for here in self._chain(at + auxiliary, _VERSION_NEEDED_NAME):
+                _hash, flags, _other, name, _next = self._unpack(_VERSION_NEEDED_NAME, here)
                 if not flags & 2:  # VER_FLG_WEAK
                     names.append(self._text(name, budget))
-                if not step:
-                    break
-                here += step
         return found
 
     @cached_property
@@ -247,28 +247,36 @@ class Elf:
             ElfError: the table is damaged.
         """
         names, budget = set(), _Budget()
-        for at in self._chain(_VERDEF, _VERDEFNUM, _VERSION_DEFINED, 6):
+        for at in self._chain(self._table(_VERDEF), _VERSION_DEFINED):
             auxiliary = self._unpack(_VERSION_DEFINED, at)[5]
             names.add(self._text(self._unpack(_PAIR, at + auxiliary)[0], budget))
         return sorted(names)
 
-    def _chain(self, table: int, number: int, layout: struct.Struct, step: int) -> Iterator[int]:
-        if table not in self._values:
+    def _chain(self, at: int | None, layout: struct.Struct) -> Iterator[int]:
+        """Yield the offsets of entries whose last number is the distance to the next one; 0 ends them."""
+        if at is None:
             return
-        at = self._offset(self._values[table])
-        for _ in range(min(self._values.get(number, 0), _MOST_VERSIONS)):
+        for _ in range(_MOST_VERSIONS):
             yield at
-            at += self._unpack(layout, at)[step]
+            step = self._unpack(layout, at)[-1]
+            if not step:
+                return
+            at += step
+        raise ElfError("its table of versions has no end")
+
+    def _table(self, tag: int) -> int | None:
+        """Return where in the file a table lies that the dynamic section names, or None."""
+        return self._offset(self._values[tag]) if tag in self._values else None
 
     def _system_v_candidates(self, name: bytes) -> Iterator[int]:
         """Yield the indices of symbols in the same bucket of the older hash table."""
-        if _HASH not in self._values:
+        at = self._table(_HASH)
+        if at is None:
             return
         value = 0
         for byte in name:
             value = (value << 4) + byte
             value = (value ^ ((value & 0xF0000000) >> 24)) & 0x0FFFFFFF
-        at = self._offset(self._values[_HASH])
         buckets, symbols = self._unpack(_PAIR, at)
         index = self._word(at + 8 + 4 * (value % buckets)) if buckets else 0
         for _ in range(_LONGEST_CHAIN):
@@ -300,29 +308,37 @@ class Elf:
     @cached_property
     def _gnu(self) -> tuple[int, int, int, int, int] | None:
         """Return offset, buckets, first hashed symbol, bloom words and shift of the GNU hash table, or None."""
-        if _GNU_HASH not in self._values:
+        at = self._table(_GNU_HASH)
+        if at is None:
             return None
-        at = self._offset(self._values[_GNU_HASH])
         buckets, first, words, shift = self._unpack(_FOUR, at)
         if not buckets or not words:
             raise ElfError("its hash table is damaged")
         return at, buckets, first, words, shift
 
     def _first_defined(self) -> int:
-        """Return the index from which all symbols are defined: the hash table holds those alone."""
-        if self._gnu:
+        """Return an index below which all undefined symbols stand: the hash table of the GNU kind holds none."""
+        at = self._table(_HASH)
+        if self._gnu and self._exports_any(*self._gnu[:2], self._gnu[3]):
             last = self._gnu[2]
-        elif _HASH in self._values:
-            last = self._word(self._offset(self._values[_HASH]) + 4)
-        else:
-            last = 0
+        elif at is not None:
+            last = self._word(at + 4)
+        else:  # no table tells how many symbols there are
+            last = max(self._relocated(), default=-1) + 1
         if last > _MOST_UNDEFINED:
             raise ElfError(f"it asks for {last} symbols, more than any library does")
         return last
 
+    def _exports_any(self, at: int, buckets: int, words: int) -> bool:
+        """Return whether the GNU hash table holds anything; GNU ld gives an empty one a first symbol of its own."""
+        return buckets > 1 or self._word(at + 16 + 8 * words) != 0
+
     def _is_exported(self, index: int, name: bytes) -> bool:
-        where, info, other, section, _value, _size = self._symbol(index)
-        if section == 0 or info >> 4 not in _GNU_UNIQUE_OR_LESS or info >> 4 == 0 or other & 3 not in {0, 3}:
+        where, info, other, section, value, _size = self._symbol(index)
+        binding, kind = info >> 4, info & 15
+        if section == 0 or (value == 0 and section != _ABSOLUTE and kind != _TLS):
+            return False
+        if binding not in _GLOBAL_WEAK_UNIQUE or kind not in _TAKEN or other & 3 not in _DEFAULT_PROTECTED:
             return False
         start = self._strings + where
         return bytes(self._data[start : start + len(name) + 1]) == name + b"\0"
@@ -332,17 +348,23 @@ class Elf:
 
     @cached_property
     def _symbols(self) -> int:
-        return self._offset(self._values.get(_SYMTAB, 0))
+        return self._required(_SYMTAB)
 
     @cached_property
     def _strings(self) -> int:
-        return self._offset(self._values.get(_STRTAB, 0))
+        return self._required(_STRTAB)
 
-    def _text(self, where: int) -> str:
+    def _required(self, tag: int) -> int:
+        if (at := self._table(tag)) is None:
+            raise ElfError("its dynamic section names no symbols")
+        return at
+
+    def _text(self, where: int, budget: _Budget) -> str:
         start = self._strings + where
-        end = self._data.find(b"\0", start, start + _LONGEST_NAME)
+        end = self._data.find(b"\0", start, start + _LONGEST_NAME) if start < len(self._data) else -1
         if end < 0:
             raise ElfError("its string table has no end")
+        budget.spend(end - start)
         return bytes(self._data[start:end]).decode("utf-8", "replace")
 
     def _offset(self, address: int) -> int:
@@ -358,8 +380,21 @@ class Elf:
     def _unpack(self, layout: struct.Struct, at: int) -> tuple[int, ...]:
         try:
             return layout.unpack_from(self._data, at)
-        except (struct.error, ValueError):
+        except (struct.error, OverflowError):
             raise ElfError("its tables lie past the end of the file") from None
+
+
+class _Budget:
+    """Text that may still be read of one table; names may overlap, and be far more than the file."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_TEXT
+
+    def spend(self, size: int) -> None:
+        """Count text that is read."""
+        self._left -= size
+        if self._left < 0:
+            raise ElfError("its names are longer than any library's")
 
 
 def gnu_hash(name: bytes) -> int:

@@ -110,3 +110,40 @@ def gpus(*, as_json: _Json = False) -> None:
             f"{row['name']:<42} {row['capability']:<5} {row['architecture']:<10} {memory:<9} "
             f"{', '.join(row.get('aliases', ()))}"
         )
+
+
+_GPUS = ("T4", "V100", "A40", "A10G", "L4", "H100", "B200", "RTX 5090", "GB10", "Jetson Thor")
+_ARCHS = ("x86_64", "aarch64")
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  sgldoctor rules kernels                                 all releases, the usual GPUs
+  sgldoctor rules kernels --gpu "RTX 5090" --arch x86_64   from which release on does mine run
+  sgldoctor rules kernels --release 0.3.21 --gpu t4 --json
+"""
+)
+def kernels(
+    *,
+    gpu: Annotated[list[str] | None, typer.Option("--gpu", metavar="NAME", help="A column; may be repeated.")] = None,
+    release: Annotated[
+        list[str] | None, typer.Option("--release", metavar="VERSION", help="A kernel version; may be repeated.")
+    ] = None,
+    arch: Annotated[list[str] | None, typer.Option("--arch", metavar="CPU", help="x86_64 or aarch64.")] = None,
+    as_json: _Json = False,
+) -> None:
+    """Show which released kernels hold code for which GPUs, and which torch they fit. Read in the wheels."""
+    from sgldoctor.report import kernel_table  # noqa: PLC0415 - keeps --help fast
+    from sgldoctor.rules import knowledge  # noqa: PLC0415
+
+    models = [knowledge.gpu(name) for name in gpu or _GPUS]
+    known = [version for _, version in knowledge.kernel_releases()]
+    for version in release or ():
+        if version not in known:
+            raise UsageError(f"No kernel release {version!r} is known.{did_you_mean(version, known)}")
+    for name in arch or ():
+        if name not in _ARCHS:
+            raise UsageError(f"Unknown CPU architecture {name!r}. Known: {', '.join(_ARCHS)}.")
+    table = kernel_table.rows(models, release or [], arch or list(_ARCHS))
+    sys.stdout.write(kernel_table.as_json(table, models) if as_json else kernel_table.as_text(table, models))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from sgldoctor.derive.torch import without_code
-from sgldoctor.gpu_code import target_of
 from sgldoctor.rules.conditions import specifier_of, version_of
 from sgldoctor.rules.knowledge import kernel_for_torch, kernel_gpu_code, kernel_window, kernels_for_torch
 from sgldoctor.snapshot import Fact, Facts, Known, Snapshot, Unknown
@@ -81,12 +80,10 @@ def _targets(snapshot: Snapshot, package: str, version: str) -> Fact:
     arch = snapshot.get("cpu.arch")
     if isinstance(arch, Unknown) or arch.value is None:
         return Unknown("the CPU architecture is unknown")
-    row = kernel_gpu_code(package, version, str(arch.value))
-    if row is None:
+    targets = kernel_gpu_code(package, version, str(arch.value))
+    if targets is None:
         return Unknown(f"the GPU code of {package} {version} for {arch.value} was never read")
-    targets = [target_of(item) for item in row["cubins"]]
-    targets += [target_of(item).replace("sm_", "compute_") for item in row.get("ptx", ())]
-    return Known(targets, _TABLE)
+    return Known(targets, "kernel_abi.json")
 
 
 def _fits(snapshot: Snapshot) -> Fact:

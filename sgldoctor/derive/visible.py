@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from sgldoctor.gpu_code import any_runs
 from sgldoctor.rules.knowledge import find_gpu
 from sgldoctor.snapshot import Fact, Facts, Known, Snapshot, Unknown
 
@@ -41,10 +42,28 @@ def derive(snapshot: Snapshot) -> Facts:
 
 def coverage(snapshot: Snapshot) -> Facts:
     """Return on how many visible GPUs torch and the kernels run at all."""
-    return {
+    facts = {
         f"{part}.gpus_with_code": _rest(snapshot.get("gpus.visible"), snapshot.get(f"{part}.gpus_without_code"))
         for part in ("torch", "kernel")
     }
+    return facts | {"extensions.without_code": _extensions(snapshot)}
+
+
+def _extensions(snapshot: Snapshot) -> Fact:
+    """Return the extension modules that should serve every GPU and hold no code for one that is visible."""
+    visible, modules = snapshot.get("gpus.visible"), snapshot.get("extensions")
+    for fact in (modules, visible):
+        if isinstance(fact, Unknown) or fact.value is None:
+            return fact
+    found = []
+    for item in snapshot.records("extensions"):
+        targets = str(item.get("targets") or "").split()
+        for gpu in snapshot.records("gpus.visible") if item.get("gpus") == "all" and targets else ():
+            if any_runs(targets, str(gpu.get("capability"))) is False:
+                about = {key: item.get(key) for key in ("package", "path", "file", "use", "targets")}
+                found.append(about | {"name": gpu.get("name"), "capability": gpu.get("capability")})
+                break
+    return Known(found, "extensions.yaml")
 
 
 def _rest(visible: Fact, without: Fact) -> Fact:

@@ -6,6 +6,7 @@ import re
 from posixpath import basename, dirname, join
 from typing import TYPE_CHECKING, Any
 
+from sgldoctor.probes import extensions
 from sgldoctor.probes.engine import folder_of
 from sgldoctor.probes.loader import DRIVER, TORCH_SYMBOL, Failure, Process
 from sgldoctor.probes.torch_import import load_torch
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from sgldoctor.system import System
 
 FACTS = (
-    "torch.failures", "kernel.files", "kernel.failures_by_file", "kernel.driver_library", "kernel.cuda_folder_found",
+    "torch.failures", "extensions",
+    "kernel.files", "kernel.failures_by_file", "kernel.driver_library", "kernel.cuda_folder_found",
 )  # fmt: skip
 # sgl_kernel/load_utils.py from 0.3.13 on: sm90/ on compute capability 9.0, sm100/ on all others, then the folder itself
 _VARIANTS = ("sm90", "sm100", "")
@@ -24,13 +26,14 @@ _SEARCHES = "Could not find CUDA lib directory"
 _CUDART = re.compile(r"^libcudart\.so\.(\d+)")
 
 
-def probe(system: System, executable: str, folders: list[str]) -> Facts:
+def probe(system: System, executable: str, folders: list[str], python: str | None) -> Facts:
     """Return what loading torch and then sgl_kernel comes to, without loading anything.
 
     Args:
         system: the machine.
         executable: the examined interpreter.
         folders: the folders that packages are imported from.
+        python: its minor version, such as ``3.12``.
     """
     torch, kernel = folder_of(system, folders, "torch"), folder_of(system, folders, "sgl_kernel")
     if torch is None and kernel is None:
@@ -44,11 +47,13 @@ def probe(system: System, executable: str, folders: list[str]) -> Facts:
     except OSError as error:
         return dict.fromkeys(FACTS, Unknown(f"{executable} cannot be read: {error.strerror or error}"))
     facts: Facts = dict.fromkeys(FACTS, Known(None, "sgl_kernel is not installed"))
-    facts["torch.failures"] = _torch(system, process, folders, torch)
+    facts["torch.failures"] = failures = _torch(system, process, folders, torch)
     if kernel is not None:
         facts |= _kernel(system, process, kernel)
         facts["kernel.cuda_folder_found"] = _cuda_folder_found(system, kernel)
         facts["kernel.driver_library"] = Known(process.find(DRIVER), "the loader's search")
+    if isinstance(failures, Known) and failures.value == []:
+        facts["extensions"] = extensions.probe(system, process, folders, python)
     return facts
 
 

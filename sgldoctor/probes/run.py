@@ -68,7 +68,7 @@ def observe(system: System, scope: Scope) -> Snapshot:
         tasks["environment"] = lambda: _environment(system, target)
         tasks["torch"] = lambda: engine.probe_torch(system, target.folders)
         tasks["toolchain"] = lambda: _toolchain(system, target)
-        tasks["binaries"] = lambda: binaries.probe(system, target.interpreter.executable, target.folders)
+        tasks["binaries"] = lambda: _binaries(system, target)
     tasks["variables"] = lambda: variables.probe(
         system, engine.folder_of(system, target.folders, "sglang") if target else None
     )
@@ -122,6 +122,11 @@ def _environment(system: System, target: Target) -> Facts:
         machine = None
     facts |= requirements.probe(environment, requirements.marker_environment(found, machine))
     return facts
+
+
+def _binaries(system: System, target: Target) -> Facts:
+    found = target.interpreter
+    return binaries.probe(system, found.executable, target.folders, found.minor)
 
 
 def _toolchain(system: System, target: Target) -> Facts:

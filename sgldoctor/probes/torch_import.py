@@ -17,30 +17,39 @@ _CONDITION = re.compile(r'"([\w/.]*libcudart\.so[\w.]*)" not in _maps')
 # _preload_cuda_deps("cuda_nvrtc", "libnvrtc.so.*[0-9]"), and from 2.10 on the call for all: _preload_cuda_deps()
 _CALL = re.compile(r'_preload_cuda_(?:deps|lib)\("(\w+)", "(lib[^"]+)"')
 _CALL_FOR_ALL = re.compile(r"_preload_cuda_deps\((required=False)?\)")
-# "cublas": "libcublas.so.*[0-9]" and from 2.10 on ("cublas", "libcublas.so.*[0-9]")
-_TABLE = re.compile(r'"(\w+)"[:,] "(lib[\w-]+\.so\.\*\[0-9\])"')
-_CUDA_FOLDER = re.compile(r"^cu\d+$")
+# "cublas": "libcublas.so.*[0-9]" up to 2.9 (cuda_libs["cufile"] = ... for CUDA 12), ("cublas", "libcublas.so.*[0-9]")
+# from 2.10 on, which adds _preload_cuda_lib("nvtx", "libnvToolsExt.so.*[0-9]", required=False)
+_TABLE = re.compile(r'"(\w+)"(?::|,|\] =) "(lib[\w-]+\.so\.\*\[0-9\])"(, required=False)?')
+# f"cu{maj_cuda_version}" below nvidia, and torch/version.py: cuda: Optional[str] = '13.0'
+_SEARCHES_BUNDLE = 'f"cu{'
+_CUDA = re.compile(r"^cuda\b[^=\n]*= *['\"](\d+)\.", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Preloads:
-    """The CUDA libraries that this torch loads by itself: after its first library, and where that does not load."""
+    """The CUDA libraries that this torch loads by itself: after its first library, and where that does not load.
+
+    ``optional`` ones come last, and may be missing.
+    """
 
     condition: str | None
     usual: tuple[tuple[str, str], ...]
     all_required: bool
     rescue: tuple[tuple[str, str], ...]
+    optional: tuple[tuple[str, str], ...] = ()
 
 
 def preloads(text: str) -> Preloads:
     """Return what a ``torch/__init__.py`` loads by itself, as (folder, file pattern)."""
     condition = _CONDITION.search(text)
-    table = tuple(_TABLE.findall(text))
+    found = _TABLE.findall(text)
+    table = tuple((folder, pattern) for folder, pattern, may_lack in found if not may_lack)
+    optional = tuple((folder, pattern) for folder, pattern, may_lack in found if may_lack)
     if condition is None:
-        return Preloads(None, (), False, table)
+        return Preloads(None, (), False, table, optional)
     call = _CALL_FOR_ALL.search(text, condition.end())
     usual = table if call else tuple(_CALL.findall(text, condition.end()))
-    return Preloads(condition[1], usual, call is None or call[1] is None, table)
+    return Preloads(condition[1], usual, call is None or call[1] is None, table, optional)
 
 
 def load_torch(system: System, process: Process, folders: list[str], torch: str) -> list[Failure]:
@@ -55,17 +64,17 @@ def load_torch(system: System, process: Process, folders: list[str], torch: str)
     Raises:
         OSError: a file cannot be read.
     """
-    plan = preloads(system.read_text(join(torch, "__init__.py")))
+    text = system.read_text(join(torch, "__init__.py"))
+    plan = preloads(text)
+    places = _places(folders, _bundle(system, torch) if _SEARCHES_BUNDLE in text else None)
     first = join(torch, "lib/libtorch_global_deps.so")
     failures = process.load(first, for_all=True) if system.kind(first) == "file" else []
     if not failures and plan.condition and process.holds(plan.condition):
-        for folder, pattern in plan.usual:
-            found = _preload(system, process, folders, folder, pattern)
-            if plan.all_required and not found:
-                break
-    elif any(failure.name.startswith(pattern.split(".")[0]) for failure in failures for _, pattern in plan.rescue):
-        for folder, pattern in plan.rescue:
-            _preload(system, process, folders, folder, pattern)
+        _preload(system, process, places, plan.usual, required=plan.all_required)
+    elif failures and any(pattern.split(".")[0] in _message(failures[0]) for _, pattern in plan.rescue):
+        stopped = _preload(system, process, places, (*plan.rescue, *plan.optional), required=True, but=plan.optional)
+        if stopped is not None:
+            return stopped or failures
         failures = process.load(first, for_all=True)
     if failures:
         return failures
@@ -73,18 +82,53 @@ def load_torch(system: System, process: Process, folders: list[str], torch: str)
     return process.load(join(torch, binding)) if binding else []
 
 
-def _preload(system: System, process: Process, folders: list[str], folder: str, pattern: str) -> bool:
-    """Load the first match below site-packages and return whether there was one; torch goes on if it does not load."""
+def _message(failure: Failure) -> str:
+    """Return the names in the loader's message, by which torch tells whether its own search may help."""
+    requester = failure.needed_by if failure.kind in {"version", "symbol"} else ""
+    return f"{failure.name} {failure.library or ''} {requester}"
+
+
+def _bundle(system: System, torch: str) -> str | None:
+    """Return the folder below ``nvidia`` where CUDA 13 and later are."""
+    found = _CUDA.search(system.read_text(join(torch, "version.py")))
+    return f"cu{found[1]}" if found else None
+
+
+def _places(folders: list[str], bundle: str | None) -> list[str]:
+    """Return the folders that may hold a library, with ``*`` for its own folder; all of one base come first."""
+    found = []
     for base in folders:
-        nvidia = join(base, "nvidia")
-        bundles = [name for name in _names(system, nvidia) if _CUDA_FOLDER.match(name)]
-        places = [join(nvidia, folder, "lib"), *(join(nvidia, name, "lib") for name in bundles), join(base, folder, "lib")]
-        for place in places:
-            for name in _names(system, place):
-                if fnmatchcase(name, pattern):
-                    process.load(join(place, name))
-                    return True
-    return False
+        found += [join(base, "nvidia/*/lib"), *([join(base, "nvidia", bundle, "lib")] if bundle else ())]
+        found.append(join(base, "*/lib"))
+    return found
+
+
+def _preload(
+    system: System,
+    process: Process,
+    places: list[str],
+    wanted: tuple[tuple[str, str], ...],
+    *,
+    required: bool,
+    but: tuple[tuple[str, str], ...] = (),
+) -> list[Failure] | None:
+    """Load the first match for each library, until one does not load, or is required and missing.
+
+    Returns:
+        None if all went well, else what stands in the way; nothing for a missing one.
+    """
+    for folder, pattern in wanted:
+        paths = (_match(system, place.replace("*", folder), pattern) for place in places)
+        path = next(filter(None, paths), None)
+        if path and (failures := process.load(path)):
+            return failures
+        if path is None and required and (folder, pattern) not in but:
+            return []
+    return None
+
+
+def _match(system: System, folder: str, pattern: str) -> str | None:
+    return next((join(folder, name) for name in _names(system, folder) if fnmatchcase(name, pattern)), None)
 
 
 def _names(system: System, folder: str) -> list[str]:

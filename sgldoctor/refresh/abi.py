@@ -37,7 +37,7 @@ OLDEST_TORCH = Version("2.5.0")
 CONNECTIONS = 2
 """Wheels read at once; unpacking each keeps a core busy."""
 
-TABLE = "torch_abi.json"
+TABLE = "kernel_abi.json"
 KERNEL_LIBRARIES = ("sgl_kernel/common_ops.abi3.so", "sgl_kernel/sm100/common_ops.abi3.so")
 """The library that the import loads; where there are several, the one for all GPUs but 9.0."""
 

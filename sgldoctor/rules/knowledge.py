@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from packaging.version import parse as parse_version
+
 from sgldoctor.errors import UsageError, did_you_mean
 from sgldoctor.rules.conditions import specifier_of, version_of
 from sgldoctor.rules.load import read_yaml, rules_folder
@@ -88,10 +90,17 @@ def kernel_window(package: str, version: str) -> dict[str, Any] | None:
     return _row(table("kernel_windows.yaml")["windows"], package, version)
 
 
-def kernel_gpu_code(package: str, version: str, arch: str) -> dict[str, Any] | None:
-    """Return the GPU code that was read in a kernel's wheel for a CPU architecture, or None."""
-    rows = [row for row in table("kernel_windows.yaml")["gpu_code"] if row["arch"] == arch]
-    return _row(rows, package, version)
+def kernel_gpu_code(package: str, version: str, arch: str) -> list[str] | None:
+    """Return the targets of the GPU code in a released kernel's wheel for a CPU architecture, or None."""
+    release = table("kernel_abi.json")["kernels"].get(package, {}).get(version, {})
+    return release.get("targets", {}).get(arch)  # type: ignore[no-any-return]
+
+
+def kernel_releases() -> list[tuple[str, str]]:
+    """Return the kernel releases whose wheels were read, oldest first, as (package, version)."""
+    known = table("kernel_abi.json")["kernels"]
+    pairs = [(package, version) for package in known for version in known[package]]
+    return sorted(pairs, key=lambda pair: parse_version(pair[1]))
 
 
 def _row(rows: list[dict[str, Any]], package: str, version: str) -> dict[str, Any] | None:
@@ -170,7 +179,7 @@ def torch_exporting(symbols: list[str], cuda_major: str | None) -> list[str] | N
     """
     if not symbols:
         return None
-    known = table("torch_abi.json")
+    known = table("kernel_abi.json")
     exported_by = {name: set(row["exported_by"]) for row in known["symbols"] for name in row["symbols"]}
     return [
         version

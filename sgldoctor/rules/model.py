@@ -24,8 +24,8 @@ class Severity(str, Enum):
 # The parts of a machine that can be ill, in the order in which reports show them.
 MACHINE_SUBJECTS = ("host", "container", "driver", "gpu", "memory", "ports", "storage", "network")
 ENVIRONMENT_SUBJECTS = (
-    "python", "sglang", "torch", "sgl-kernel", "flashinfer", "transformers", "vllm", "packages", "toolchain",
-    "variables",
+    "python", "sglang", "torch", "sgl-kernel", "flashinfer", "transformers", "vllm", "extensions", "packages",
+    "toolchain", "variables",
 )  # fmt: skip
 SUBJECTS = (*MACHINE_SUBJECTS, *ENVIRONMENT_SUBJECTS)
 

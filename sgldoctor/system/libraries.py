@@ -8,11 +8,13 @@ from mmap import ACCESS_READ, mmap
 from typing import TYPE_CHECKING, Any
 
 from sgldoctor.binary import ldcache
-from sgldoctor.binary.elf import Elf, ElfError, NotElfError, gnu_hash
+from sgldoctor.binary.elf import Elf, ElfError, NotElfError, OtherClassError, gnu_hash
 from sgldoctor.binary.stream import FileWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_LARGEST_CACHE = 16 << 20  # bytes; a desktop's with 3,000 libraries has 200,000
 
 
 class Libraries:
@@ -28,16 +30,22 @@ class Libraries:
         self._caches: dict[tuple[str, str], dict[str, list[str]]] = {}
 
     def library(self, path: str) -> dict[str, Any]:
-        """Return what a library says of itself; of a file that the loader refuses too, ``{problem}`` alone."""
+        """Return what a library says of itself; of a file that the loader refuses too, ``{problem}`` alone.
+
+        Of a file of another word size, which the loader passes over, ``machine`` is ``other``.
+        """
         try:
             elf, _ = self._elf(path)
+            needed, defined = elf.versions_needed, elf.versions_defined
+        except OtherClassError as error:
+            return {"problem": str(error), "machine": "other"}
         except NotElfError as error:
             return {"problem": str(error)}
         except ElfError as error:
-            raise OSError(f"{os.path.basename(path)}: {error}") from error
+            raise _unreadable(path, error) from error
         return {
             "machine": elf.machine, "soname": elf.soname, "needed": elf.needed, "rpath": elf.rpath,
-            "runpath": elf.runpath, "versions_needed": elf.versions_needed, "versions_defined": elf.versions_defined,
+            "runpath": elf.runpath, "versions_needed": needed, "versions_defined": defined,
         }  # fmt: skip
 
     def undefined(self, path: str, pattern: str) -> list[str]:
@@ -46,7 +54,7 @@ class Libraries:
         try:
             return [name for name in self._elf(path)[0].undefined() if wanted.search(name)]
         except ElfError as error:
-            raise OSError(f"{os.path.basename(path)}: {error}") from error
+            raise _unreadable(path, error) from error
 
     def unresolved(self, path: str, libraries: list[str], pattern: str) -> list[str]:
         """Return the symbols that a library asks for, that match a pattern, and that none of the others exports.
@@ -63,7 +71,7 @@ class Libraries:
                     missing.append(name)
             return self._elf(path)[0].bound(missing) if missing else []
         except ElfError as error:
-            raise OSError(f"{os.path.basename(path)}: {error}") from error
+            raise _unreadable(path, error) from error
 
     def gpu_code(self, path: str) -> list[str]:
         """Return the targets of the GPU code in a library, such as ``[sm_90a, compute_90]``."""
@@ -72,14 +80,14 @@ class Libraries:
             with os.fdopen(self._open_file(path), "rb") as file:
                 return elf.gpu_code(FileWindow(file.fileno()))
         except ElfError as error:
-            raise OSError(f"{os.path.basename(path)}: {error}") from error
+            raise _unreadable(path, error) from error
 
     def cached(self, path: str, name: str, machine: str) -> list[str]:
         """Return where the loader's cache says that a library lies."""
         key = (path, machine)
         if key not in self._caches:
             with os.fdopen(self._open_file(path), "rb") as file:
-                data = file.read()
+                data = file.read(_LARGEST_CACHE)
             try:
                 self._caches[key] = ldcache.parse(data, machine)
             except ValueError as error:
@@ -94,3 +102,7 @@ class Libraries:
                 data = mmap(file.fileno(), 0, access=ACCESS_READ)
             self._read[path] = (Elf(data), data)
         return self._read[path]
+
+
+def _unreadable(path: str, error: ElfError) -> OSError:
+    return OSError(f"{os.path.basename(path)}: {error}")
