@@ -21,14 +21,15 @@ ARROWS = {
     "snapshot": {"errors", "facts"},
     "rules": {"errors", "facts", "snapshot", "derive", "diagnose", "report"},
     "derive": {"gpu_code", "rules", "snapshot", "facts"},
-    "report": {"diagnose", "gpu_code", "errors", "redact", "rules", "snapshot", "facts"},
+    "report": {"diagnose", "gpu_code", "inspection", "errors", "redact", "rules", "snapshot", "facts"},
     "diagnose": {"facts", "report", "rules", "snapshot"},
     "simulate": {"errors", "rules", "snapshot"},
     "system": {"binary", "errors", "redact"},
     "probes": {"binary", "errors", "facts", "redact", "rules", "snapshot", "system"},
+    "inspection": {"binary", "errors", "probes", "refresh", "rules", "system"},
     "refresh": {"binary", "errors", "rules", "system"},
     "api": {"derive", "diagnose", "errors", "probes", "report", "rules", "snapshot", "system"},
-    "cli": {"api", "errors", "facts", "probes", "redact", "report", "rules", "simulate", "snapshot", "system"},
+    "cli": {"api", "errors", "facts", "gpu_code", "inspection", "probes", "redact", "report", "rules", "simulate", "snapshot", "system"},
 }
 PURE = {"diagnose", "derive", "simulate", "rules", "gpu_code", "snapshot", "facts"}
 NEVER_IN_PURE = {"typer", "rich", "subprocess", "socket", "psutil", "pynvml", "requests"}

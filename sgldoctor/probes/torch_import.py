@@ -18,11 +18,15 @@ _CONDITION = re.compile(r'"([\w/.]*libcudart\.so[\w.]*)" not in _maps')
 _CALL = re.compile(r'_preload_cuda_(?:deps|lib)\("(\w+)", "(lib[^"]+)"')
 _CALL_FOR_ALL = re.compile(r"_preload_cuda_deps\((required=False)?\)")
 # "cublas": "libcublas.so.*[0-9]" up to 2.9 (cuda_libs["cufile"] = ... for CUDA 12), ("cublas", "libcublas.so.*[0-9]")
-# from 2.10 on, which adds _preload_cuda_lib("nvtx", "libnvToolsExt.so.*[0-9]", required=False)
-_TABLE = re.compile(r'"(\w+)"(?::|,|\] =) "(lib[\w-]+\.so\.\*\[0-9\])"(, required=False)?')
+# from 2.10 on
+_TABLE = re.compile(r'(?<!_deps\()(?<!_lib\()"(\w+)"(?::|,|\] =) "(lib[\w-]+\.so\.\*\[0-9\])"')
+# _preload_cuda_lib("nvtx", "libnvToolsExt.so.*[0-9]", required=False)
+_OPTIONAL = re.compile(r'_preload_cuda_lib\("(\w+)", "(lib[^"]+)", required=False\)')
 # f"cu{maj_cuda_version}" below nvidia, and torch/version.py: cuda: Optional[str] = '13.0'
 _SEARCHES_BUNDLE = 'f"cu{'
 _CUDA = re.compile(r"^cuda\b[^=\n]*= *['\"](\d+)\.", re.MULTILINE)
+
+Libraries = tuple[tuple[str, str], ...]  # folder and file pattern of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +37,16 @@ class Preloads:
     """
 
     condition: str | None
-    usual: tuple[tuple[str, str], ...]
+    usual: Libraries
     all_required: bool
-    rescue: tuple[tuple[str, str], ...]
-    optional: tuple[tuple[str, str], ...] = ()
+    rescue: Libraries
+    optional: Libraries = ()
 
 
 def preloads(text: str) -> Preloads:
     """Return what a ``torch/__init__.py`` loads by itself, as (folder, file pattern)."""
     condition = _CONDITION.search(text)
-    found = _TABLE.findall(text)
-    table = tuple((folder, pattern) for folder, pattern, may_lack in found if not may_lack)
-    optional = tuple((folder, pattern) for folder, pattern, may_lack in found if may_lack)
+    table, optional = tuple(_TABLE.findall(text)), tuple(_OPTIONAL.findall(text))
     if condition is None:
         return Preloads(None, (), False, table, optional)
     call = _CALL_FOR_ALL.search(text, condition.end())
@@ -66,13 +68,24 @@ def load_torch(system: System, process: Process, folders: list[str], torch: str)
     """
     text = system.read_text(join(torch, "__init__.py"))
     plan = preloads(text)
-    places = _places(folders, _bundle(system, torch) if _SEARCHES_BUNDLE in text else None)
+    bundle = _bundle(system, torch) if _SEARCHES_BUNDLE in text else None
+
+    def preload(wanted: Libraries, *, required: bool) -> list[Failure] | None:
+        """Load one after the other until one fails; return None or why, which is nothing for one that is missing."""
+        for library in (*wanted, *plan.optional):
+            path = _find(system, folders, bundle, *library)
+            if path and (failures := process.load(path)):
+                return failures
+            if path is None and required and library not in plan.optional:
+                return []
+        return None
+
     first = join(torch, "lib/libtorch_global_deps.so")
     failures = process.load(first, for_all=True) if system.kind(first) == "file" else []
     if not failures and plan.condition and process.holds(plan.condition):
-        _preload(system, process, places, plan.usual, required=plan.all_required)
+        preload(plan.usual, required=plan.all_required)
     elif failures and any(pattern.split(".")[0] in _message(failures[0]) for _, pattern in plan.rescue):
-        stopped = _preload(system, process, places, (*plan.rescue, *plan.optional), required=True, but=plan.optional)
+        stopped = preload(plan.rescue, required=True)
         if stopped is not None:
             return stopped or failures
         failures = process.load(first, for_all=True)
@@ -94,41 +107,15 @@ def _bundle(system: System, torch: str) -> str | None:
     return f"cu{found[1]}" if found else None
 
 
-def _places(folders: list[str], bundle: str | None) -> list[str]:
-    """Return the folders that may hold a library, with ``*`` for its own folder; all of one base come first."""
-    found = []
+def _find(system: System, folders: list[str], bundle: str | None, folder: str, pattern: str) -> str | None:
+    """Return the first match below site-packages."""
     for base in folders:
-        found += [join(base, "nvidia/*/lib"), *([join(base, "nvidia", bundle, "lib")] if bundle else ())]
-        found.append(join(base, "*/lib"))
-    return found
-
-
-def _preload(
-    system: System,
-    process: Process,
-    places: list[str],
-    wanted: tuple[tuple[str, str], ...],
-    *,
-    required: bool,
-    but: tuple[tuple[str, str], ...] = (),
-) -> list[Failure] | None:
-    """Load the first match for each library, until one does not load, or is required and missing.
-
-    Returns:
-        None if all went well, else what stands in the way; nothing for a missing one.
-    """
-    for folder, pattern in wanted:
-        paths = (_match(system, place.replace("*", folder), pattern) for place in places)
-        path = next(filter(None, paths), None)
-        if path and (failures := process.load(path)):
-            return failures
-        if path is None and required and (folder, pattern) not in but:
-            return []
+        nvidia = [join(base, "nvidia", name, "lib") for name in (folder, bundle) if name]
+        for place in (*nvidia, join(base, folder, "lib")):
+            for name in _names(system, place):
+                if fnmatchcase(name, pattern):
+                    return join(place, name)
     return None
-
-
-def _match(system: System, folder: str, pattern: str) -> str | None:
-    return next((join(folder, name) for name in _names(system, folder) if fnmatchcase(name, pattern)), None)
 
 
 def _names(system: System, folder: str) -> list[str]:

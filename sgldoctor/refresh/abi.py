@@ -40,6 +40,8 @@ CONNECTIONS = 2
 TABLE = "kernel_abi.json"
 KERNEL_LIBRARIES = ("sgl_kernel/common_ops.abi3.so", "sgl_kernel/sm100/common_ops.abi3.so")
 """The library that the import loads; where there are several, the one for all GPUs but 9.0."""
+_OTHERS = re.compile(r"(?:sgl_kernel|deep_gemm)/\w+\.abi3\.so")
+"""Those that only some features load, such as sgl_kernel/flash_ops.abi3.so."""
 
 TORCH_LIBRARIES = tuple(
     f"torch/lib/lib{name}.so" for name in ("c10", "c10_cuda", "torch", "torch_cpu", "torch_cuda", "torch_python")
@@ -74,6 +76,7 @@ def refresh(index: PackageIndex, folder: Path, generated_at: str, cache: Path) -
     cache.mkdir(parents=True, exist_ok=True)
     rows: dict[str, dict[Version, dict[str, Any]]] = {}
     symbols: dict[tuple[str, Version], frozenset[str]] = {}
+    others: set[str] = set()
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         for project in KERNELS:
             rows[project], listed = {}, index.files(project)
@@ -81,10 +84,11 @@ def refresh(index: PackageIndex, folder: Path, generated_at: str, cache: Path) -
                 files = _wheels(listed, rf"manylinux\w*_{arch}")
                 told = pool.map(lambda file: _told(index, file, cache, _kernel), files.values())
                 for version, facts in zip(files, told, strict=True):
-                    names, targets = facts.pop("symbols"), facts.pop("targets")
+                    names, targets, more = facts.pop("symbols"), facts.pop("targets"), facts.pop("others")
                     symbols.setdefault((project, version), frozenset(names))
+                    others.update(more)
                     rows[project].setdefault(version, {**facts, "targets": {}})["targets"][arch] = targets
-        wanted = frozenset[str]().union(*symbols.values())
+        wanted = frozenset(others).union(*symbols.values())
         files = _wheels(index.files("torch"), r"cp312-cp312-manylinux\w*_x86_64")
         files = {version: file for version, file in files.items() if version >= OLDEST_TORCH}
         told = pool.map(lambda file: _supplied(_told(index, file, cache, _torch), wanted), files.values())
@@ -112,8 +116,7 @@ def render(
     groups: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
     for symbol in sorted(wanted):
         exporters = tuple(str(version) for version, torch in torches.items() if symbol in torch["symbols"])
-        if len(exporters) < len(torches):
-            groups[exporters].append(symbol)
+        groups[exporters].append(symbol)
     table = {
         "schema_version": 1,
         "generated_at": generated_at,
@@ -168,12 +171,18 @@ def _told(index: PackageIndex, file: IndexFile, cache: Path, read: Callable[[Whe
 
 def _kernel(wheel: Wheel) -> dict[str, Any]:
     name = next((name for name in KERNEL_LIBRARIES if name in wheel.names()), KERNEL_LIBRARIES[0])
+    others = set[str]()
+    for other in wheel.names() if ARCHITECTURES[0] in wheel.name else ():
+        if _OTHERS.fullmatch(other) and other != name:
+            with wheel.library(other) as data:
+                others.update(filter(_TORCH_SYMBOL.match, Elf(data).undefined()))
     with wheel.library(name) as data:
         library = Elf(data)
         section = library.section(".nv_fatbin")
         versions = [version for names in library.versions_needed.values() for version in names]
         return {
             "symbols": sorted(filter(_TORCH_SYMBOL.match, library.undefined())),
+            "others": sorted(others),
             "cuda": _cuda(library.needed),
             "glibc": _newest("GLIBC_", versions),
             "glibcxx": _newest("GLIBCXX_", versions),

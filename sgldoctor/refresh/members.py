@@ -84,25 +84,8 @@ class Wheel:
         Raises:
             PackageIndexError: there is no such member, or it is too large or damaged, or the index does not answer.
         """
-        info, what = self._info(name), f"{name} in {self.name}"
-        if not 0 < info.file_size <= _LARGEST:
-            raise PackageIndexError(f"{what} says it is {info.file_size} bytes large")
-        buffer = mmap.mmap(-1, info.file_size)
-        sieve, checksum, size = _Sieve(buffer), 0, 0
-        try:
-            for piece in self._inflated(info):
-                size += len(piece)
-                if size > info.file_size:
-                    raise PackageIndexError(f"{what} is larger than it says")
-                checksum = zlib.crc32(piece, checksum)
-                sieve.feed(piece, last=size == info.file_size)
-        except zlib.error as error:
-            raise PackageIndexError(f"{what} is damaged: {error}") from error
-        if size < info.file_size:
-            raise PackageIndexError(f"{what} is cut off")
-        if checksum != info.CRC:
-            raise PackageIndexError(f"{what} is damaged: its checksum is wrong")
-        return buffer
+        info = self._info(name)
+        return unpacked(f"{name} in {self.name}", info, self._inflated(info))
 
     def _info(self, name: str) -> zipfile.ZipInfo:
         try:
@@ -130,6 +113,32 @@ class Wheel:
                 yield inflater.decompress(rest, _PIECE)
                 rest = inflater.unconsumed_tail
         yield inflater.flush()
+
+
+def unpacked(what: str, info: zipfile.ZipInfo, pieces: Iterator[bytes]) -> mmap.mmap:
+    """Return a shared library that comes in pieces, as `Wheel.library` does.
+
+    Raises:
+        PackageIndexError: it is too large, or not what the table of contents says.
+    """
+    if not 0 < info.file_size <= _LARGEST:
+        raise PackageIndexError(f"{what} says it is {info.file_size} bytes large")
+    buffer = mmap.mmap(-1, info.file_size)
+    sieve, checksum, size = _Sieve(buffer), 0, 0
+    try:
+        for piece in pieces:
+            size += len(piece)
+            if size > info.file_size:
+                raise PackageIndexError(f"{what} is larger than it says")
+            checksum = zlib.crc32(piece, checksum)
+            sieve.feed(piece, last=size == info.file_size)
+    except _UNREADABLE as error:
+        raise PackageIndexError(f"{what} is damaged: {error}") from error
+    if size < info.file_size:
+        raise PackageIndexError(f"{what} is cut off")
+    if checksum != info.CRC:
+        raise PackageIndexError(f"{what} is damaged: its checksum is wrong")
+    return buffer
 
 
 class _Tailed(_RemoteFile):

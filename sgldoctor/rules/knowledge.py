@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from packaging.version import parse as parse_version
 
 from sgldoctor.errors import UsageError, did_you_mean
 from sgldoctor.rules.conditions import specifier_of, version_of
 from sgldoctor.rules.load import read_yaml, rules_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,22 +175,31 @@ def torch_build(version: str) -> dict[str, Any] | None:
 
 
 def torch_exporting(symbols: list[str], cuda_major: str | None) -> list[str] | None:
-    """Return the torch versions (default Linux builds) that export all of these symbols; None without any symbol.
+    """Return the torch versions (default Linux builds) that export all of these symbols.
+
+    None where that cannot be told: without any symbol, or with one that no kernel release asks for.
 
     Args:
-        symbols: mangled names; one that every torch version exports, or that no kernel release asks for, says nothing.
+        symbols: mangled names of torch's namespaces.
         cuda_major: the CUDA that the asking library was linked to, None where it is linked to none.
     """
-    if not symbols:
-        return None
     known = table("kernel_abi.json")
     exported_by = {name: set(row["exported_by"]) for row in known["symbols"] for name in row["symbols"]}
+    if not symbols or not exported_by.keys() >= set(symbols):
+        return None
     return [
         version
         for version in known["torch"]
-        if cuda_major in {None, str(known["cuda"][version])}
-        and all(version in exported_by.get(name, {version}) for name in symbols)
+        if cuda_major in {None, str(known["cuda"][version])} and all(version in exported_by[name] for name in symbols)
     ]
+
+
+def torch_span(versions: Sequence[str]) -> str:
+    """Return torch versions in words: ``2.14.0 to 2.15.0`` where every known release between the ends is among them."""
+    known = table("kernel_abi.json")["torch"]
+    between = known[known.index(versions[0]) : known.index(versions[-1]) + 1]
+    whole = len(versions) > 2 and list(versions) == between
+    return f"{versions[0]} to {versions[-1]}" if whole else ", ".join(versions)
 
 
 def kernels_for_torch(torch: str) -> str | None:
@@ -219,3 +232,12 @@ def package_of_library(soname: str, cuda_major: str | None) -> dict[str, str | N
     index = by_name.get(f"cu{number}") if by_name else by_torch.get(f"cu{cuda_major}") if by_torch else None
     cuda = number if by_name else cuda_major if by_torch else None
     return {"apt": row.get("apt"), "dnf": row.get("dnf"), "index": index, "cuda": cuda}
+
+
+def serves_some_gpus(file: str) -> bool:
+    """Return whether SGLang uses a library on some GPUs only, such as ``sgl_kernel/flash_ops.abi3.so``."""
+    folder, _, name = file.rpartition("/")
+    return any(
+        row["gpus"] == "some" and fnmatchcase(name, row["files"]) and f"/{folder}".endswith(f"/{row['folder']}")
+        for row in table("extensions.yaml")["extensions"]
+    )

@@ -1,0 +1,126 @@
+"""``sgldoctor inspect``: what a library, a wheel or a release holds and asks for."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sgldoctor import __version__
+from sgldoctor.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sgldoctor.inspection.describe import Library
+    from sgldoctor.inspection.sources import Found
+    from sgldoctor.rules.knowledge import GpuModel
+
+EPILOG = """\b
+Examples:
+  sgldoctor inspect sgl-kernel==0.3.21 --gpu "RTX 5090"     before it is installed: is there code for my GPU
+  sgldoctor inspect .venv/lib/python3.12/site-packages      every extension module: what is missing, what fits
+  sgldoctor inspect sgl_kernel/common_ops.abi3.so --json    one file
+  sgldoctor inspect some.whl --member "common_ops*"         one library of a wheel
+
+\b
+Exit codes: 0 fine; 1 a library misses something, or holds no code for a GPU that was asked for;
+2 wrong usage; 3 the target cannot be read.
+"""
+_ARCHS = ("x86_64", "aarch64")
+
+
+def command(
+    target: Annotated[str, typer.Argument(help="A shared library, a wheel, a folder, or NAME==VERSION.")],
+    *,
+    gpu: Annotated[
+        list[str] | None, typer.Option("--gpu", metavar="NAME", help="Does it run there; repeatable.")
+    ] = None,
+    member: Annotated[str | None, typer.Option(metavar="PATTERN", help="Only libraries whose name matches.")] = None,
+    arch: Annotated[
+        str | None, typer.Option(metavar="CPU", help="Wheel for x86_64 or aarch64; default: this CPU's.")
+    ] = None,
+    index_url: Annotated[str | None, typer.Option(metavar="URL", help="Package index; default: pip's or uv's.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> int:
+    """Say what a library needs, which torch it fits, which GPUs it holds code for. Nothing is loaded or installed."""
+    from sgldoctor.inspection.sources import Request, find  # noqa: PLC0415 - keeps --help fast
+    from sgldoctor.report import inspection  # noqa: PLC0415
+    from sgldoctor.rules import knowledge  # noqa: PLC0415
+
+    models = [knowledge.gpu(name) for name in gpu or ()]
+    machine = arch or platform.machine()
+    if machine not in _ARCHS:
+        raise UsageError(f"Unknown CPU architecture {machine!r}. Known: {', '.join(_ARCHS)}; name one with --arch.")
+    source, found = find(Request(target, member, machine, index_url))
+    libraries: list[Library] = []
+    if not as_json:
+        typer.echo(source, err=True)
+    for item in found:
+        with _progress(item.name):
+            library = _described(item)
+        libraries.append(library)
+        if not as_json and (member or not library.is_plain):
+            _show(library, models)
+    if as_json:
+        sys.stdout.write(inspection.as_json(source, libraries, models, __version__))
+    elif not libraries:
+        typer.echo("It holds no shared library" + (f" that matches {member}." if member else "."), err=True)
+    elif not member and (plain := sum(library.is_plain for library in libraries)):
+        typer.echo(f"{plain} more hold no GPU code, ask nothing of torch or CUDA, and miss nothing.", err=True)
+    return int(ExitCode.FINDINGS if any(_ails(library, models) for library in libraries) else ExitCode.OK)
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[None]:
+    """Show on a terminal which library is being read: one on the index takes seconds."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console  # noqa: PLC0415 - keeps --help fast
+
+    with Console(stderr=True, highlight=False, markup=False).status(f"reading {name}"):
+        yield
+
+
+def _described(item: Found) -> Library:
+    """Return what is to be said of one library; what cannot be read is said of it too."""
+    from dataclasses import replace  # noqa: PLC0415 - keeps --help fast
+
+    from sgldoctor.inspection.describe import Library, describe  # noqa: PLC0415
+    from sgldoctor.inspection.environment import failures  # noqa: PLC0415
+
+    try:
+        library = describe(item.name, item.read())
+        if item.path is None or library.problem:
+            return library
+        missing = failures(item.path)
+    except OSError as error:
+        return Library(item.name, problem=error.strerror or str(error))
+    return replace(library, missing=None if missing is None else tuple(failure.name for failure in missing))
+
+
+def _show(library: Library, models: list[GpuModel]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - keeps --help fast
+    from rich.text import Text  # noqa: PLC0415
+
+    from sgldoctor.report.inspection import lines  # noqa: PLC0415
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    for line, style in lines(library, models, min(console.width, 110)):
+        console.print(Text(line, style=style), soft_wrap=True)
+
+
+def _ails(library: Library, models: list[GpuModel]) -> bool:
+    """Return whether a library misses something, or none of its code runs on a GPU that was asked for."""
+    from sgldoctor.gpu_code import any_runs  # noqa: PLC0415 - keeps --help fast
+    from sgldoctor.rules.knowledge import serves_some_gpus  # noqa: PLC0415
+
+    code = list(library.gpu_code)
+    judged = code and not serves_some_gpus(library.file)
+    return bool(library.problem or library.missing) or any(
+        judged and any_runs(code, model.capability) is not True for model in models
+    )
