@@ -29,7 +29,20 @@ ARROWS = {
     "inspection": {"binary", "errors", "probes", "refresh", "rules", "system"},
     "refresh": {"binary", "errors", "rules", "system"},
     "api": {"derive", "diagnose", "errors", "probes", "report", "rules", "snapshot", "system"},
-    "cli": {"api", "errors", "facts", "gpu_code", "inspection", "probes", "redact", "report", "rules", "simulate", "snapshot", "system"},
+    "cli": {
+        "api",
+        "errors",
+        "facts",
+        "gpu_code",
+        "inspection",
+        "probes",
+        "redact",
+        "report",
+        "rules",
+        "simulate",
+        "snapshot",
+        "system",
+    },
 }
 PURE = {"diagnose", "derive", "simulate", "rules", "gpu_code", "snapshot", "facts"}
 NEVER_IN_PURE = {"typer", "rich", "subprocess", "socket", "psutil", "pynvml", "requests"}

@@ -181,7 +181,7 @@ class Elf:
                 yield index, self._text(name, budget)
 
     def bound(self, names: Iterable[str]) -> list[str]:
-        """Return those of the undefined symbols that a relocation asks for, in the order in which the loader binds them.
+        """Return those of the undefined symbols that a relocation asks for, in the order of their binding.
 
         Raises:
             ElfError: the tables are damaged.

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from posixpath import join
 from typing import TYPE_CHECKING, Any
 
+from sgldoctor.binary.names import demangled
 from sgldoctor.rules.knowledge import table
 from sgldoctor.snapshot import Fact, Known
 
@@ -38,7 +39,7 @@ def probe(system: System, process: Process, folders: list[str], python: str | No
             record: dict[str, Any] = {**about, "path": path, "file": join(row["folder"], path.rpartition("/")[2])}
             try:
                 failures = process.load(path)
-                missing = failures[0].name if failures else None
+                missing = demangled(failures[0].name) if failures else None
                 found.append(record | {"loads": not failures, "missing": missing, "targets": _code(system, path)})
             except OSError as error:
                 reason = error.strerror or str(error)

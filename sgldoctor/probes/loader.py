@@ -242,8 +242,10 @@ class Process:
             machine = self._system.library(real).get("machine", self.machine) if kind == "file" else self.machine
         except PermissionError:
             return None
-        tidy = normpath(path)  # which may be another file where a link stands before ".."
-        return None if machine != self.machine else tidy if self._system.real_path(tidy) == real else path
+        if machine != self.machine:
+            return None
+        tidy = normpath(path)  # which is another file where a link stands before ".."
+        return tidy if tidy.startswith("/") and self._system.real_path(tidy) == real else real
 
     def _missing_versions(self, item: Loaded) -> list[Failure]:
         """Return the symbol versions that a library defines none of; one without any definitions passes."""

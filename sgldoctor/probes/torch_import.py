@@ -15,14 +15,13 @@ if TYPE_CHECKING:
 # torch/__init__.py: if "nvidia/cuda_runtime/lib/libcudart.so" not in _maps: return
 _CONDITION = re.compile(r'"([\w/.]*libcudart\.so[\w.]*)" not in _maps')
 # _preload_cuda_deps("cuda_nvrtc", "libnvrtc.so.*[0-9]"), and from 2.10 on the call for all: _preload_cuda_deps()
-_CALL = re.compile(r'_preload_cuda_(?:deps|lib)\("(\w+)", "(lib[^"]+)"')
+_CALL = re.compile(r'_preload_cuda_deps\("(\w+)", "(lib[^"]+)"\)')
 _CALL_FOR_ALL = re.compile(r"_preload_cuda_deps\((required=False)?\)")
-# "cublas": "libcublas.so.*[0-9]" up to 2.9 (cuda_libs["cufile"] = ... for CUDA 12), ("cublas", "libcublas.so.*[0-9]")
-# from 2.10 on
+# Up to 2.9 the table says "cublas": "libcublas.so.*[0-9]" (and cuda_libs["cufile"] = "..." for CUDA 12), from 2.10 on
+# ("cublas", "libcublas.so.*[0-9]"). After it: _preload_cuda_deps("nvtx", "libnvToolsExt.so.*[0-9]", required=False)
 _TABLE = re.compile(r'(?<!_deps\()(?<!_lib\()"(\w+)"(?::|,|\] =) "(lib[\w-]+\.so\.\*\[0-9\])"')
-# _preload_cuda_lib("nvtx", "libnvToolsExt.so.*[0-9]", required=False)
-_OPTIONAL = re.compile(r'_preload_cuda_lib\("(\w+)", "(lib[^"]+)", required=False\)')
-# f"cu{maj_cuda_version}" below nvidia, and torch/version.py: cuda: Optional[str] = '13.0'
+_OPTIONAL = re.compile(r'_preload_cuda_(?:deps|lib)\("(\w+)", "(lib[^"]+)", required=False\)')
+# From 2.9 on nvidia/cu13 is searched too, for the CUDA of torch/version.py.
 _SEARCHES_BUNDLE = 'f"cu{'
 _CUDA = re.compile(r"^cuda\b[^=\n]*= *['\"](\d+)\.", re.MULTILINE)
 
@@ -33,7 +32,7 @@ Libraries = tuple[tuple[str, str], ...]  # folder and file pattern of each
 class Preloads:
     """The CUDA libraries that this torch loads by itself: after its first library, and where that does not load.
 
-    ``optional`` ones come last, and may be missing.
+    The ``optional`` ones among them may be missing.
     """
 
     condition: str | None
@@ -46,7 +45,8 @@ class Preloads:
 def preloads(text: str) -> Preloads:
     """Return what a ``torch/__init__.py`` loads by itself, as (folder, file pattern)."""
     condition = _CONDITION.search(text)
-    table, optional = tuple(_TABLE.findall(text)), tuple(_OPTIONAL.findall(text))
+    optional = tuple(_OPTIONAL.findall(text))
+    table = (*_TABLE.findall(text), *optional)
     if condition is None:
         return Preloads(None, (), False, table, optional)
     call = _CALL_FOR_ALL.search(text, condition.end())
@@ -72,7 +72,7 @@ def load_torch(system: System, process: Process, folders: list[str], torch: str)
 
     def preload(wanted: Libraries, *, required: bool) -> list[Failure] | None:
         """Load one after the other until one fails; return None or why, which is nothing for one that is missing."""
-        for library in (*wanted, *plan.optional):
+        for library in wanted:
             path = _find(system, folders, bundle, *library)
             if path and (failures := process.load(path)):
                 return failures

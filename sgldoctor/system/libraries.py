@@ -61,14 +61,16 @@ class Libraries:
 
         The order is the one in which the loader would find out.
         """
+        missing = {name: (encoded := name.encode(), gnu_hash(encoded)) for name in self.undefined(path, pattern)}
+        for other in libraries:
+            if not missing:
+                return []
+            try:
+                elf, _ = self._elf(other)
+                missing = {name: wanted for name, wanted in missing.items() if not elf.exports(*wanted)}
+            except ElfError as error:
+                raise _unreadable(other, error) from error
         try:
-            supplying = [self._elf(other)[0] for other in libraries]
-            missing = []
-            for name in self.undefined(path, pattern):
-                encoded = name.encode()
-                hashed = gnu_hash(encoded)
-                if not any(other.exports(encoded, hashed) for other in supplying):
-                    missing.append(name)
             return self._elf(path)[0].bound(missing) if missing else []
         except ElfError as error:
             raise _unreadable(path, error) from error

@@ -37,8 +37,12 @@ def found(document: dict[str, Any]) -> set[str]:
 
 def test_the_pair_that_does_not_fit_is_the_first_line(venv: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = run(["check", "--venv", str(venv), "--only", "sgl-kernel"])
-    first = capsys.readouterr().out.splitlines()[0]
-    assert (code, first) == (1, "FAIL: sgl-kernel 0.3.5 was built for torch 2.8, not for torch 2.7.0.")
+    first = " ".join(capsys.readouterr().out.splitlines()[:2])
+    assert (code, first) == (
+        1,
+        "FAIL: torch 2.7.0 is too old for sgl-kernel 0.3.5, which fits torch 2.8. Torch 2.7.0 takes sgl-kernel "
+        "0.1.7 to 0.2.9.",
+    )
 
 
 def test_the_cure_is_a_command_for_this_environment(venv: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,7 +100,8 @@ def test_quiet_prints_problems_a_line_each(venv: Path, capsys: pytest.CaptureFix
     code = run(["check", "--venv", str(venv), "--only", "sgl-kernel", "--quiet"])
     assert (code, capsys.readouterr().out) == (
         1,
-        "error: sgl-kernel 0.3.5 was built for torch 2.8, not for torch 2.7.0. [kernel-does-not-fit-torch]\n",
+        "error: torch 2.7.0 is too old for sgl-kernel 0.3.5, which fits torch 2.8. Torch 2.7.0 takes sgl-kernel "
+        "0.1.7 to 0.2.9. [kernel-does-not-fit-torch]\n",
     )
 
 

@@ -48,6 +48,7 @@ TABLE: dict[str, Any] = {
     "torch": ["2.9.0", "2.9.1", "2.10.0"],
     "cuda": {"2.9.0": 12, "2.9.1": 12, "2.10.0": 13},
     "symbols": [
+        {"exported_by": ["2.9.0", "2.9.1", "2.10.0"], "symbols": [BOTH]},
         {"exported_by": ["2.9.0"], "symbols": [OLD]},
         {"exported_by": ["2.9.1", "2.10.0"], "symbols": [NEW]},
         {"exported_by": [], "symbols": [NONE]},
@@ -152,7 +153,7 @@ def test_table(files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.Monk
         (
             f"/files/{PAGES['sgl-kernel'][0]}",
             wheel({abi.KERNEL_LIBRARIES[1]: b"\x7fELF"}),
-            "{} holds a library that cannot be read: it is no 64-bit little-endian ELF file",
+            "{} holds a library that cannot be read: it is cut off within its header",
         ),
         ("/simple/torch/", b'{"files": []}', "the package index lists no wheels of torch or of the kernels"),
     ],
