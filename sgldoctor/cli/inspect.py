@@ -27,7 +27,7 @@ Examples:
   sgldoctor inspect some.whl --member "common_ops*"         one library of a wheel
 
 \b
-Exit codes: 0 fine; 1 a library misses something, or holds no code for a GPU that was asked for;
+Exit codes: 0 fine; 1 no code for a GPU that was asked for, or a single library that misses something;
 2 wrong usage; 3 the target cannot be read.
 """
 _ARCHS = ("x86_64", "aarch64")
@@ -71,7 +71,9 @@ def command(
         typer.echo("It holds no shared library" + (f" that matches {member}." if member else "."), err=True)
     elif not member and (plain := sum(library.is_plain for library in libraries)):
         typer.echo(f"{plain} more hold no GPU code, ask nothing of torch or CUDA, and miss nothing.", err=True)
-    return int(ExitCode.FINDINGS if any(_ails(library, models) for library in libraries) else ExitCode.OK)
+    alone = len(libraries) == 1  # a folder holds variants for other torches and CPUs, of which one loads
+    ailing = any(_ails(library, models, alone=alone) for library in libraries)
+    return int(ExitCode.FINDINGS if ailing else ExitCode.OK)
 
 
 @contextmanager
@@ -91,16 +93,20 @@ def _described(item: Found) -> Library:
     from dataclasses import replace  # noqa: PLC0415 - keeps --help fast
 
     from sgldoctor.inspection.describe import Library, describe  # noqa: PLC0415
-    from sgldoctor.inspection.environment import failures  # noqa: PLC0415
+    from sgldoctor.inspection.environment import loaded  # noqa: PLC0415
 
     try:
         library = describe(item.name, item.read())
         if item.path is None or library.problem:
             return library
-        missing = failures(item.path)
+        outcome = loaded(item.path)
     except OSError as error:
         return Library(item.name, problem=error.strerror or str(error))
-    return replace(library, missing=None if missing is None else tuple(failure.name for failure in missing))
+    if outcome is None:
+        return library
+    failures, where = outcome
+    resolved = None if failures else tuple((name, where[name]) for name in library.needed if name in where)
+    return replace(library, missing=tuple(failure.name for failure in failures), resolved=resolved)
 
 
 def _show(library: Library, models: list[GpuModel]) -> None:
@@ -114,13 +120,13 @@ def _show(library: Library, models: list[GpuModel]) -> None:
         console.print(Text(line, style=style), soft_wrap=True)
 
 
-def _ails(library: Library, models: list[GpuModel]) -> bool:
-    """Return whether a library misses something, or none of its code runs on a GPU that was asked for."""
+def _ails(library: Library, models: list[GpuModel], *, alone: bool) -> bool:
+    """Return whether a library that was asked for misses something, or holds no code for a GPU that was asked for."""
     from sgldoctor.gpu_code import any_runs  # noqa: PLC0415 - keeps --help fast
     from sgldoctor.rules.knowledge import serves_some_gpus  # noqa: PLC0415
 
     code = list(library.gpu_code)
     judged = code and not serves_some_gpus(library.file)
-    return bool(library.problem or library.missing) or any(
+    return (alone and bool(library.problem or library.missing)) or any(
         judged and any_runs(code, model.capability) is not True for model in models
     )

@@ -40,6 +40,7 @@ class Library:
     gpu_code: tuple[str, ...] = ()
     python: str | None = None
     missing: tuple[str, ...] | None = None
+    resolved: tuple[tuple[str, str], ...] | None = None
 
     @property
     def is_plain(self) -> bool:

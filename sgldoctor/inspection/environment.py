@@ -17,8 +17,8 @@ _TORCH = ("libtorch", "libc10")
 _LIB = re.compile(r"^(.*)/lib(?:64)?/python(\d\.\d+)/(?:site|dist)-packages$")
 
 
-def failures(path: str) -> list[Failure] | None:
-    """Return what stands in the way of loading a library after torch.
+def loaded(path: str) -> tuple[list[Failure], dict[str, str]] | None:
+    """Return what stands in the way of loading a library after torch, and the file behind each name then loaded.
 
     None where nobody can say: for another Python's module, and for an extension of torch outside an environment.
 
@@ -34,9 +34,17 @@ def failures(path: str) -> list[Failure] | None:
     layout = _LIB.match(folder or "")
     if not for_this_python(path, layout[2] if layout else None):
         return None
-    if folder is None and any(name.startswith(_TORCH) for name in RealSystem().library(absolute).get("needed", ())):
+    system = RealSystem()
+    if folder is None and any(name.startswith(_TORCH) for name in system.library(absolute).get("needed", ())):
         return None
-    return _process(folder, layout[1] if layout else None).load(absolute)
+    process = _process(folder, layout[1] if layout else None)
+    failures = process.load(absolute)
+    if all(failure.kind == "symbol" for failure in failures):
+        # Some modules ask for what torch exports without naming torch: whoever imports them has loaded it for all.
+        libraries = sorted({system.real_path(file) for file in process.where().values()})
+        missing = system.unresolved(system.real_path(absolute), libraries) if failures else []
+        failures = [failure for failure in failures if failure.name in missing]
+    return failures, process.where()
 
 
 @lru_cache(maxsize=4)

@@ -35,6 +35,7 @@ def _record(library: Library, gpus: list[GpuModel]) -> dict[str, Any]:
     return {
         "file": library.file, "problem": library.problem, "machine": library.machine, "soname": library.soname,
         "needed": list(library.needed), "missing": None if library.missing is None else list(library.missing),
+        "resolved": None if library.resolved is None else dict(library.resolved),
         "torch": None if library.torch is None else list(library.torch), "cuda": library.cuda,
         "cxx_abi": library.cxx_abi, "glibc": library.glibc, "glibcxx": library.glibcxx, "python": library.python,
         "gpu_code": list(library.gpu_code),
