@@ -25,6 +25,7 @@ _MOST_TEXT = 1 << 25  # bytes of names of one table; libtorch_cuda.so of 2.15 ha
 _MOST_UNDEFINED = 1 << 18  # symbols; libtorch_cuda.so of 2.15 asks for 14,000
 _MOST_RELOCATIONS = 1 << 22  # libcublasLt.so.12 has 440,000
 _LONGEST_CHAIN = 1 << 12  # entries of one hash bucket; torch's longest has 9
+_MOST_STEPS = 1 << 22  # entries looked at in all
 _MOST_VERSIONS = 1 << 10
 _MOST_TAGS = 1 << 12  # entries of the dynamic section; libtorch_cuda.so has 50
 _HEADER, _SEGMENT = struct.Struct("<16sHHIQQQIHHHHHH"), struct.Struct("<IIQQQQQQ")
@@ -70,6 +71,7 @@ class Elf:
 
     def __init__(self, data: Buffer) -> None:
         self._data = data
+        self._steps, self._left = _MOST_STEPS, _MOST_TEXT
         if len(data) < _HEADER.size:
             raise NotElfError("it is cut off within its header" if data[:4] == b"\x7fELF" else "it is no ELF file")
         ident, kind, machine, _, _, start, _, _, _, size, count, *_sections = _HEADER.unpack_from(data)
@@ -104,11 +106,9 @@ class Elf:
     def _read(self, dynamic: int) -> None:
         tags = list(self._dynamic(self._offset(dynamic)))
         self._values = dict(tags)
-        budget = _Budget()
-        self.needed = [self._text(value, budget) for tag, value in tags if tag == _NEEDED]
+        self.needed = [self._text(value) for tag, value in tags if tag == _NEEDED]
         self.soname, self.rpath, self.runpath = (
-            self._text(self._values[tag], budget) if tag in self._values else None
-            for tag in (_SONAME, _RPATH, _RUNPATH)
+            self._text(self._values[tag]) if tag in self._values else None for tag in (_SONAME, _RPATH, _RUNPATH)
         )
 
     def _dynamic(self, at: int) -> Iterator[tuple[int, int]]:
@@ -174,11 +174,11 @@ class Elf:
         return [name for _, name in self._undefined()]
 
     def _undefined(self) -> Iterator[tuple[int, str]]:
-        budget = _Budget()
+        self._left = _MOST_TEXT
         for index in range(1, self._first_defined()):
             name, info, _other, section, _value, _size = self._symbol(index)
             if section == 0 and name and info >> 4 != _WEAK:
-                yield index, self._text(name, budget)
+                yield index, self._text(name)
 
     def bound(self, names: Iterable[str]) -> list[str]:
         """Return those of the undefined symbols that a relocation asks for, in the order of their binding.
@@ -229,14 +229,14 @@ class Elf:
             ElfError: the table is damaged.
         """
         found: dict[str, list[str]] = {}
-        budget = _Budget()
+        self._left = _MOST_TEXT
         for at in self._chain(self._table(_VERNEED), _VERSION_NEEDED):
             _version, _count, library, auxiliary, _next = self._unpack(_VERSION_NEEDED, at)
-            names = found.setdefault(self._text(library, budget), [])
+            names = found.setdefault(self._text(library), [])
             for here in self._chain(at + auxiliary, _VERSION_NEEDED_NAME):
                 _hash, flags, _other, name, _next = self._unpack(_VERSION_NEEDED_NAME, here)
                 if not flags & 2:  # VER_FLG_WEAK
-                    names.append(self._text(name, budget))
+                    names.append(self._text(name))
         return found
 
     @cached_property
@@ -246,10 +246,10 @@ class Elf:
         Raises:
             ElfError: the table is damaged.
         """
-        names, budget = set(), _Budget()
+        self._left, names = _MOST_TEXT, set()
         for at in self._chain(self._table(_VERDEF), _VERSION_DEFINED):
             auxiliary = self._unpack(_VERSION_DEFINED, at)[5]
-            names.add(self._text(self._unpack(_PAIR, at + auxiliary)[0], budget))
+            names.add(self._text(self._unpack(_PAIR, at + auxiliary)[0]))
         return sorted(names)
 
     def _chain(self, at: int | None, layout: struct.Struct) -> Iterator[int]:
@@ -282,9 +282,15 @@ class Elf:
         for _ in range(_LONGEST_CHAIN):
             if not 0 < index < symbols:
                 return
+            self._step()
             yield index
             index = self._word(at + 8 + 4 * (buckets + index))
         raise ElfError("its hash table is damaged")
+
+    def _step(self) -> None:
+        self._steps -= 1
+        if self._steps < 0:
+            raise ElfError("its hash table is damaged")
 
     def _gnu_candidates(self, value: int) -> Iterator[int]:
         """Yield the indices of symbols with that hash."""
@@ -297,6 +303,7 @@ class Elf:
             return
         chain = at + 16 + 8 * words + 4 * buckets
         for _ in range(_LONGEST_CHAIN):
+            self._step()
             found = self._word(chain + 4 * (index - first))
             if found | 1 == value | 1:
                 yield index
@@ -319,8 +326,10 @@ class Elf:
     def _first_defined(self) -> int:
         """Return an index below which all undefined symbols stand: the hash table of the GNU kind holds none."""
         at = self._table(_HASH)
-        if self._gnu and self._exports_any(*self._gnu[:2], self._gnu[3]):
-            last = self._gnu[2]
+        table, buckets, first, words, _shift = self._gnu or (0, 0, 0, 0, 0)
+        # GNU ld writes an empty table with one empty bucket and a first symbol that means nothing.
+        if buckets > 1 or (buckets and self._word(table + 16 + 8 * words)):
+            last = first
         elif at is not None:
             last = self._word(at + 4)
         else:  # no table tells how many symbols there are
@@ -328,10 +337,6 @@ class Elf:
         if last > _MOST_UNDEFINED:
             raise ElfError(f"it asks for {last} symbols, more than any library does")
         return last
-
-    def _exports_any(self, at: int, buckets: int, words: int) -> bool:
-        """Return whether the GNU hash table holds anything; GNU ld gives an empty one a first symbol of its own."""
-        return buckets > 1 or self._word(at + 16 + 8 * words) != 0
 
     def _is_exported(self, index: int, name: bytes) -> bool:
         where, info, other, section, value, _size = self._symbol(index)
@@ -359,12 +364,14 @@ class Elf:
             raise ElfError("its dynamic section names no symbols")
         return at
 
-    def _text(self, where: int, budget: _Budget) -> str:
+    def _text(self, where: int) -> str:
         start = self._strings + where
         end = self._data.find(b"\0", start, start + _LONGEST_NAME) if start < len(self._data) else -1
         if end < 0:
             raise ElfError("its string table has no end")
-        budget.spend(end - start)
+        self._left -= end - start  # names may overlap, and be far more than the file
+        if self._left < 0:
+            raise ElfError("its names are longer than any library's")
         return bytes(self._data[start:end]).decode("utf-8", "replace")
 
     def _offset(self, address: int) -> int:
@@ -382,19 +389,6 @@ class Elf:
             return layout.unpack_from(self._data, at)
         except (struct.error, OverflowError):
             raise ElfError("its tables lie past the end of the file") from None
-
-
-class _Budget:
-    """Text that may still be read of one table; names may overlap, and be far more than the file."""
-
-    def __init__(self) -> None:
-        self._left = _MOST_TEXT
-
-    def spend(self, size: int) -> None:
-        """Count text that is read."""
-        self._left -= size
-        if self._left < 0:
-            raise ElfError("its names are longer than any library's")
 
 
 def gnu_hash(name: bytes) -> int:

@@ -296,3 +296,14 @@ def test_a_file_that_may_not_be_read_is_told(tmp_path: Path) -> None:
     path.touch(mode=0)
     with pytest.raises(PermissionError):
         RealSystem().library(str(path))
+
+
+@needs_compiler
+def test_long_chains_of_hashes_are_followed_only_so_often(good: Path, tmp_path: Path) -> None:
+    # 3,000 names are asked for, and each leads through a chain of 4,000 others.
+    table = struct.pack("<IIIIQI", 1, 1, 1, 0, (1 << 64) - 1, 1) + bytes(4 * 4000) + u32(1)
+    bad = appended(good, tmp_path / "bad.so", table, {0x6FFFFEF5: 0})
+    names = "".join(f"void f{number}(void);" for number in range(3000))
+    calls = "".join(f"f{number}();" for number in range(3000))
+    asking = build(tmp_path / "asking.so", f"{names} void all(void) {{ {calls} }}")
+    assert answers(bad, asking)["supplies"] == f"refused: bad.so: {CHAIN}"
