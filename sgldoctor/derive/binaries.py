@@ -38,7 +38,10 @@ def _torch(snapshot: Snapshot) -> Facts:
         libraries = _libraries(snapshot, records)
         loads = Known(not records, failures.source)
         missing = Known(libraries, failures.source)
-        package = Known(next((item["index"] for item in libraries if item["index"]), None), failures.source)
+        packages = [item["index"] for item in libraries if item["index"]]
+        modules = [str(item["name"]) for item in _of_kind(records, "module")]
+        packages += [name.replace("_", "-") for name in modules if "." not in name]
+        package = Known(next(iter(packages), None), failures.source)
     elif isinstance(failures, Known) and snapshot.value("kernel.module") is True:
         loads = Known(False, failures.source)
     return {

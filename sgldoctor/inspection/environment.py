@@ -7,9 +7,8 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-from sgldoctor.probes.extensions import for_this_python
 from sgldoctor.probes.loader import Failure, Process
-from sgldoctor.probes.torch_import import load_torch
+from sgldoctor.probes.torch_import import for_this_python, load_torch
 from sgldoctor.system import RealSystem
 
 _FOLDER = re.compile(r"^(.*/(?:site|dist)-packages)(?:/|$)")

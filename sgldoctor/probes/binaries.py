@@ -47,7 +47,7 @@ def probe(system: System, executable: str, folders: list[str], python: str | Non
     except OSError as error:
         return dict.fromkeys(FACTS, Unknown(f"{executable} cannot be read: {error.strerror or error}"))
     facts: Facts = dict.fromkeys(FACTS, Known(None, "sgl_kernel is not installed"))
-    facts["torch.failures"] = failures = _torch(system, process, folders, torch)
+    facts["torch.failures"] = failures = _torch(system, process, folders, torch, python)
     if kernel is not None:
         facts |= _kernel(system, process, kernel)
         facts["kernel.cuda_folder_found"] = _cuda_folder_found(system, kernel)
@@ -57,11 +57,11 @@ def probe(system: System, executable: str, folders: list[str], python: str | Non
     return facts
 
 
-def _torch(system: System, process: Process, folders: list[str], torch: str | None) -> Fact:
+def _torch(system: System, process: Process, folders: list[str], torch: str | None, python: str | None) -> Fact:
     if torch is None:
         return Known(None, "torch is not installed")
     try:
-        return Known([_record(failure) for failure in load_torch(system, process, folders, torch)], torch)
+        return Known([_record(failure) for failure in load_torch(system, process, folders, torch, python)], torch)
     except OSError as error:
         return Unknown(f"whether torch loads cannot be told: {error.strerror or error}")
 

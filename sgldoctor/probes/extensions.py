@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from fnmatch import fnmatchcase
 from posixpath import join
 from typing import TYPE_CHECKING, Any
 
 from sgldoctor.binary.names import demangled
+from sgldoctor.probes.torch_import import for_this_python
 from sgldoctor.rules.knowledge import table
 from sgldoctor.snapshot import Fact, Known
 
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from sgldoctor.probes.loader import Process
     from sgldoctor.system import System
-
-# _mscclpp.cpython-310-x86_64-linux-gnu.so is for CPython 3.10 alone; flash_ops.abi3.so for all
-_FOR_ONE_PYTHON = re.compile(r"\.cpython-(\d)(\d+)")
 
 
 def probe(system: System, process: Process, folders: list[str], python: str | None) -> Fact:
@@ -45,12 +42,6 @@ def probe(system: System, process: Process, folders: list[str], python: str | No
                 reason = error.strerror or str(error)
                 found.append(record | {"loads": None, "missing": reason, "targets": None})
     return Known(found, "extensions.yaml")
-
-
-def for_this_python(path: str, python: str | None) -> bool:
-    """Return whether a module's name does not say that it is for another Python."""
-    match = _FOR_ONE_PYTHON.search(path)
-    return match is None or python is None or f"{match[1]}.{match[2]}" == python
 
 
 def _files(system: System, folders: list[str], folder: str, pattern: str) -> Iterator[str]:

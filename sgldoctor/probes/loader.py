@@ -38,7 +38,8 @@ class Failure:
     """Why a library does not load.
 
     ``kind`` is ``library`` (a soname that is found nowhere), ``file`` (a file that the loader refuses), ``version`` (a
-    symbol version that a library does not define) or ``symbol``. ``library`` is where the version was looked for.
+    symbol version that a library does not define), ``symbol``, or ``module`` (a Python module). ``library`` is where
+    the version was looked for.
     """
 
     kind: str

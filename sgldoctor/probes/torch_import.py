@@ -8,8 +8,10 @@ from fnmatch import fnmatchcase
 from posixpath import join
 from typing import TYPE_CHECKING
 
+from sgldoctor.probes.loader import Failure
+
 if TYPE_CHECKING:
-    from sgldoctor.probes.loader import Failure, Process
+    from sgldoctor.probes.loader import Process
     from sgldoctor.system import System
 
 # torch/__init__.py: if "nvidia/cuda_runtime/lib/libcudart.so" not in _maps: return
@@ -26,6 +28,11 @@ _SEARCHES_BUNDLE = 'f"cu{'
 _CUDA = re.compile(r"^cuda\b[^=\n]*= *['\"](\d+)\.", re.MULTILINE)
 
 Libraries = tuple[tuple[str, str], ...]  # folder and file pattern of each
+
+_TYPING = "typing_extensions"
+_NEEDS_TYPING = re.compile(rf"^from {_TYPING} import ", re.MULTILINE)
+# _C.cpython-312-x86_64-linux-gnu.so is for CPython 3.12 alone; common_ops.abi3.so for all
+_FOR_ONE_PYTHON = re.compile(r"\.cpython-(\d)(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,9 @@ def preloads(text: str) -> Preloads:
     return Preloads(condition[1], usual, call is None or call[1] is None, table, optional)
 
 
-def load_torch(system: System, process: Process, folders: list[str], torch: str) -> list[Failure]:
+def load_torch(
+    system: System, process: Process, folders: list[str], torch: str, python: str | None = None
+) -> list[Failure]:
     """Load what `import torch` loads into a process, and return what stands in the way.
 
     Args:
@@ -62,11 +71,13 @@ def load_torch(system: System, process: Process, folders: list[str], torch: str)
         process: where it is loaded.
         folders: the folders that packages are imported from.
         torch: torch's folder.
+        python: the interpreter's minor version, such as ``3.12``; None takes the first binding.
 
     Raises:
         OSError: a file cannot be read.
     """
-    text = system.read_text(join(torch, "__init__.py"))
+    init = join(torch, "__init__.py")
+    text = system.read_text(init)
     plan = preloads(text)
     bundle = _bundle(system, torch) if _SEARCHES_BUNDLE in text else None
 
@@ -91,8 +102,32 @@ def load_torch(system: System, process: Process, folders: list[str], torch: str)
         failures = process.load(first, for_all=True)
     if failures:
         return failures
-    binding = next((name for name in system.list_dir(torch) if re.match(r"^_C\..*so$", name)), None)
-    return process.load(join(torch, binding)) if binding else []
+    return _load_binding(system, process, torch, python) or _missing_module(system, folders, init, text)
+
+
+def _load_binding(system: System, process: Process, torch: str, python: str | None) -> list[Failure]:
+    names = [name for name in system.list_dir(torch) if re.match(r"^_C\..*so$", name)]
+    binding = next((name for name in names if for_this_python(name, python)), None)
+    if binding is None:
+        return [Failure("module", "torch._C", join(torch, "__init__.py"))]
+    return process.load(join(torch, binding))
+
+
+def _missing_module(system: System, folders: list[str], init: str, text: str) -> list[Failure]:
+    """Return the one module of all that torch requires without which its import stops (measured: 2.7.0 to 2.14.1)."""
+    if not _NEEDS_TYPING.search(text) or any(_has_module(system, folder, _TYPING) for folder in folders):
+        return []
+    return [Failure("module", _TYPING, init)]
+
+
+def for_this_python(name: str, python: str | None) -> bool:
+    """Return whether a module's name does not say that it is for another Python."""
+    match = _FOR_ONE_PYTHON.search(name)
+    return match is None or python is None or f"{match[1]}.{match[2]}" == python
+
+
+def _has_module(system: System, folder: str, name: str) -> bool:
+    return system.exists(join(folder, f"{name}.py")) or system.exists(join(folder, name))
 
 
 def _message(failure: Failure) -> str:

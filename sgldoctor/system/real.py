@@ -202,7 +202,7 @@ class RealSystem(System):
 
     @cached_property
     def _libraries(self) -> Libraries:
-        from sgldoctor.system.libraries import Libraries  # noqa: PLC0415 - pyelftools is heavy
+        from sgldoctor.system.libraries import Libraries  # noqa: PLC0415 - only where a library is asked for
 
         return Libraries(self._open)
 

@@ -236,3 +236,22 @@ def test_a_torch_without_a_source_cannot_be_told(tmp_path: Path) -> None:
     (site.torch / "__init__.py").unlink()
     with pytest.raises(FileNotFoundError):
         site.load()
+
+
+@needs_compiler
+def test_a_binding_for_another_python_is_none(tmp_path: Path) -> None:
+    site = Site(tmp_path, UP_TO_2_5)
+    site.make()
+    system = RealSystem()
+    process = Process(system, system.real_path(sys.executable), "")
+    found = load_torch(system, process, [str(site.folder)], str(site.torch), "3.13")
+    assert found == [Failure("module", "torch._C", f"{site.torch}/__init__.py")]
+
+
+@needs_compiler
+def test_the_one_module_that_torch_cannot_be_imported_without(tmp_path: Path) -> None:
+    site = Site(tmp_path, f"{UP_TO_2_5}\nfrom typing_extensions import ParamSpec as _ParamSpec\n")
+    site.make()
+    assert site.load() == [Failure("module", "typing_extensions", f"{site.torch}/__init__.py")]
+    (site.folder / "typing_extensions.py").touch()
+    assert site.load() == []
