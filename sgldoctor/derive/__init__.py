@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sgldoctor.snapshot import Facts, Snapshot
 
 _STEPS: tuple[Callable[[Snapshot], Facts], ...] = (
-    gpus.derive, visible.derive, torch.derive, companions.derive, binaries.derive, kernels.derive,
+    gpus.derive, visible.derive, torch.derive, companions.derive, kernels.carrier, binaries.derive, kernels.derive,
     visible.coverage, cuda.derive,
     releases.derive, machine.derive, cures.derive, environment.derive, gaps.derive, paths.derive,
 )  # fmt: skip

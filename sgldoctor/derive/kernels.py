@@ -27,7 +27,6 @@ def derive(snapshot: Snapshot) -> Facts:
         facts["kernel.versions_for_torch"] = Known(fitting, _TABLE) if fitting else reason
     else:
         facts["kernel.for_torch"] = facts["kernel.versions_for_torch"] = torch
-    facts |= _carrier(snapshot)
     seen = snapshot.with_facts({k: f for k, f in facts.items() if k not in snapshot.facts})
     facts |= _windows(seen)
     seen = seen.with_facts({k: f for k, f in facts.items() if k not in seen.facts})
@@ -37,7 +36,7 @@ def derive(snapshot: Snapshot) -> Facts:
     return facts | {"kernel.gpus_without_code": without_code(seen, seen.get("kernel.targets"))}
 
 
-def _carrier(snapshot: Snapshot) -> Facts:
+def carrier(snapshot: Snapshot) -> Facts:
     """Return the distribution that carries sgl_kernel; probes say it, other snapshots name packages alone."""
     facts = {name: snapshot.get(f"package.{name}") for name in ("sglang-kernel", "sgl-kernel")}
     for name, fact in facts.items():

@@ -23,6 +23,7 @@ class Row:
     arch: str
     torch: str | None
     code: tuple[str | None, ...]
+    wheel: bool = True
 
 
 def rows(gpus: list[GpuModel], versions: list[str], archs: list[str]) -> list[Row]:
@@ -37,11 +38,12 @@ def rows(gpus: list[GpuModel], versions: list[str], archs: list[str]) -> list[Ro
     for arch in archs:
         for package, version in kernel_releases():
             targets = kernel_gpu_code(package, version, arch)
-            if targets is None or (versions and version not in versions):
+            if (targets is None and not versions) or (versions and version not in versions):
                 continue
             window = kernel_window(package, version)
-            code = tuple(running(targets, gpu.capability) for gpu in gpus)
-            row = Row(package, version, version, arch, str(window["torch"]) if window else None, code)
+            code = tuple(running(targets or [], gpu.capability) for gpu in gpus)
+            torch = str(window["torch"]) if window else None
+            row = Row(package, version, version, arch, torch, code, targets is not None)
             last = found[-1] if found and not versions else None
             if last and (last.package, last.arch, last.torch, last.code) == (package, arch, row.torch, code):
                 found[-1] = Row(package, last.first, version, arch, row.torch, code)
@@ -53,7 +55,7 @@ def rows(gpus: list[GpuModel], versions: list[str], archs: list[str]) -> list[Ro
 def as_text(table: list[Row], gpus: list[GpuModel]) -> str:
     """Return the table in columns; a cell names the code that runs, ``-`` means none."""
     head = ("kernels", "CPU", "torch", *(f"{gpu.name.removeprefix('NVIDIA ')} ({gpu.capability})" for gpu in gpus))
-    body = [(_span(row), row.arch, row.torch or "?", *(code or "-" for code in row.code)) for row in table]
+    body = [(_span(row), row.arch, row.torch or "?", *_cells(row)) for row in table]
     widths = [max(len(line[column]) for line in (head, *body)) for column in range(len(head))]
     lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)) for line in (head, *body))
     return "".join(f"{line.rstrip()}\n" for line in lines)
@@ -64,6 +66,7 @@ def as_json(table: list[Row], gpus: list[GpuModel]) -> str:
     document = [
         {
             "package": row.package, "since": row.first, "until": row.last, "arch": row.arch, "torch": row.torch,
+            "wheel": row.wheel,
             "gpus": [
                 {"name": gpu.name, "capability": gpu.capability, "code": code}
                 for gpu, code in zip(gpus, row.code, strict=True)
@@ -72,6 +75,10 @@ def as_json(table: list[Row], gpus: list[GpuModel]) -> str:
         for row in table
     ]  # fmt: skip
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def _cells(row: Row) -> list[str]:
+    return [(code or "-") if row.wheel else "no wheel" for code in row.code]
 
 
 def _span(row: Row) -> str:
