@@ -21,8 +21,9 @@ ARROWS = {
     "snapshot": {"errors", "facts"},
     "rules": {"errors", "facts", "snapshot", "derive", "diagnose", "report"},
     "derive": {"gpu_code", "rules", "snapshot", "facts"},
-    "report": {"diagnose", "gpu_code", "inspection", "errors", "redact", "rules", "snapshot", "facts"},
+    "report": {"diagnose", "gpu_code", "inspection", "matrix", "errors", "redact", "rules", "snapshot", "facts"},
     "diagnose": {"facts", "report", "rules", "snapshot"},
+    "matrix": {"gpu_code", "rules"},
     "simulate": {"errors", "rules", "snapshot"},
     "system": {"binary", "errors", "redact"},
     "probes": {"binary", "errors", "facts", "redact", "rules", "snapshot", "system"},
@@ -30,6 +31,7 @@ ARROWS = {
     "refresh": {"binary", "errors", "rules", "system"},
     "api": {"derive", "diagnose", "errors", "probes", "report", "rules", "snapshot", "system"},
     "cli": {
+        "matrix",
         "api",
         "errors",
         "facts",

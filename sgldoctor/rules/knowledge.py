@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -241,3 +242,56 @@ def serves_some_gpus(file: str) -> bool:
         row["gpus"] == "some" and fnmatchcase(name, row["files"]) and f"/{folder}".endswith(f"/{row['folder']}")
         for row in table("extensions.yaml")["extensions"]
     )
+
+
+def kernel_fits(versions: dict[str, str]) -> bool | None:
+    """Return whether the kernels in a set of versions export nothing that its torch lacks; None where not known.
+
+    Args:
+        versions: distribution to version; without kernels, or without torch, nothing stands against it.
+    """
+    torch = versions.get("torch")
+    package = next((name for name in ("sglang-kernel", "sgl-kernel") if name in versions), None)
+    if torch is None or package is None:
+        return True
+    known = table("kernel_abi.json")
+    window = kernel_window(package, versions[package])
+    if window is None or torch not in known["torch"]:
+        return None
+    return specifier_of(str(window["torch"])).contains(torch)
+
+
+def health(release: str, arch: str, python: str) -> dict[str, Any] | None:
+    """Return whether a release resolves and works for a CPU and a Python, as health.json has it, or None."""
+    rows = table("health.json")["releases"].get(release, {}).get(arch, ())
+    return next((row for row in rows if python in row["pythons"]), None)
+
+
+def forward_compatible(cuda_major: int, branch: int, kind: str) -> str | None:
+    """Return the cuda-compat package by which a driver branch runs a newer CUDA major, or None.
+
+    Args:
+        cuda_major: such as 13.
+        branch: the driver's branch, such as 535.
+        kind: of the GPU: only some kinds may use it.
+    """
+    known = table("cuda_drivers.yaml")["forward_compat"]
+    if kind not in known["kinds"]:
+        return None
+    packages = [
+        row["cuda"]
+        for row in known["packages"]
+        if int(row["cuda"].split(".")[0]) == cuda_major and str(branch) in row["driver_branches"]
+    ]
+    return f"cuda-compat-{packages[0].replace('.', '-')}" if packages else None
+
+
+OLD_AFTER = 60
+"""Days after which a table is called old: SGLang releases every two weeks."""
+
+
+def age(name: str) -> dict[str, Any]:
+    """Return ``{generated_at, days}`` of a generated table."""
+    written = str(table(name)["generated_at"])
+    days = (datetime.now(timezone.utc) - datetime.fromisoformat(written.replace("Z", "+00:00"))).days
+    return {"generated_at": written, "days": days}

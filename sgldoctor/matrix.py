@@ -1,0 +1,204 @@
+"""Which sglang releases can work on a machine, and why not the others: pure, from the tables.
+
+A release works where it still resolves for the Python and CPU, its wheels accept the C library, its kernels fit their
+torch and hold code for the GPU, and the driver runs torch's CUDA.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from packaging.version import Version
+
+from sgldoctor.gpu_code import any_runs
+from sgldoctor.rules.conditions import specifier_of, version_of
+from sgldoctor.rules.knowledge import forward_compatible, health, kernel_gpu_code, min_driver, table
+
+if TYPE_CHECKING:
+    from sgldoctor.rules.knowledge import GpuModel
+
+OLDEST_CAPABILITY = "7.5"
+"""srt/model_executor/model_runner.py of all releases: "SGLang only supports sm75 and above."."""
+
+# common_ops of these releases calls cuGreenCtxCreate and its like; see the rule driver-too-old-for-kernels.
+_NEEDS_550 = ("sgl-kernel", ">=0.2.6,<0.3.6", "550")
+
+
+_NAME = r"([\w.-]+(?:==|>=|<=|~=)?[\w.!+*-]*)"
+_SHORT = (
+    (re.compile(rf"there is no version of {_NAME}"), r"\1 is no longer on the package index"),
+    (re.compile(r"([\w.-]+) was not found in the package registry"), r"\1 is not on the package index"),
+    (re.compile(rf"{_NAME} was yanked"), r"\1 was yanked"),
+    (
+        re.compile(r"([\w.-]+)(?:\[[^\]]*\])?==([\w.]+) has no wheels with a matching Python"),
+        r"\1 \2 has no wheel for this Python",
+    ),
+    (
+        re.compile(r"([\w.-]+)(?:\[[^\]]*\])?==([\w.]+) has no wheels with a matching platform"),
+        r"\1 \2 has no wheel for this CPU",
+    ),
+    (re.compile(r"depends on Python([<>=!~.\d, ]+)"), r"it asks for Python \1"),
+)
+
+
+class Status(str, Enum):
+    """What a release is on a machine."""
+
+    WORKS = "works"
+    OVERRIDE = "works with override"
+    BROKEN = "does not work"
+    DEAD = "dead"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A machine; None leaves a part out of the judgement."""
+
+    python: str = "3.12"
+    arch: str = "x86_64"
+    gpu: GpuModel | None = None
+    driver: str | None = None
+    glibc: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One release on one machine: what it is, why, what would be installed, and the overrides that mend it."""
+
+    release: str
+    status: Status
+    reason: str
+    versions: dict[str, str]
+    override: tuple[str, ...] = ()
+
+
+def releases() -> list[str]:
+    """Return the releases whose health is known, newest first."""
+    return sorted(table("health.json")["releases"], key=Version, reverse=True)
+
+
+def judge(release: str, target: Target) -> Cell:
+    """Return what a release is on a machine; the first reason against it is the one that is told."""
+    row = health(release, target.arch, target.python)
+    if row is None:
+        return Cell(release, *_without_health(release, target), {})
+    versions: dict[str, str] = row["versions"]
+    override = tuple(row["override"] or ())
+    why = (
+        in_short(row["reason"])
+        if row["reason"]
+        else f"its open pins bring {_kernel(versions)}, which does not fit torch {versions.get('torch')}"
+    )
+    if row["works"] is False and not override:
+        return Cell(release, Status.BROKEN if row["resolves"] else Status.DEAD, why, versions)
+    against = _against(release, target, versions)
+    if against:
+        return Cell(release, Status.BROKEN, against, versions)
+    if override:
+        return Cell(release, Status.OVERRIDE, why, versions, override)
+    if row["works"] is None:
+        return Cell(release, Status.UNKNOWN, "whether its kernels fit its torch is not known", versions)
+    return Cell(release, Status.WORKS, "", versions)
+
+
+def in_short(reason: str) -> str:
+    """Return uv's reason in the words of a table: what is missing, without the chain that leads there."""
+    for pattern, text in _SHORT:
+        if match := pattern.search(reason):
+            return match.expand(text)
+    return reason
+
+
+def newest_that_works(target: Target) -> Cell | None:
+    """Return the newest final release that works on a machine without an override, or None."""
+    cells = (judge(release, target) for release in releases() if not Version(release).is_prerelease)
+    return next((cell for cell in cells if cell.status is Status.WORKS), None)
+
+
+def _against(release: str, target: Target, versions: dict[str, str]) -> str | None:
+    """Return the first reason why a release that resolves does not work here: glibc, GPU, driver."""
+    return _glibc(release, target, versions) or _gpu(target, versions) or _driver(target, versions)
+
+
+def _without_health(release: str, target: Target) -> tuple[Status, str]:
+    asked = table("sglang.json")["releases"].get(release, {}).get("requires_python")
+    python = version_of(target.python)
+    if asked and python and not specifier_of(asked).contains(python):
+        return Status.BROKEN, f"it asks for Python {asked}"
+    return Status.UNKNOWN, f"nobody resolved it for Python {target.python}"
+
+
+def _glibc(release: str, target: Target, versions: dict[str, str]) -> str | None:
+    have = version_of(target.glibc or "")
+    if have is None:
+        return None
+    wheels = table("sglang.json")["releases"].get(release, {}).get("wheels", ())
+    tags = [str(w["platform"]) for w in wheels if str(w["platform"]).endswith(f"_{target.arch}")]
+    least = min((_tag_glibc(tag) for tag in tags), default=None)
+    if least and have < least:
+        return f"its wheels need glibc {least}, and there is no source package"
+    torch = version_of(versions.get("torch", ""))
+    if torch and torch >= Version("2.7") and have < Version("2.28"):
+        return f"torch {torch} needs glibc 2.28"
+    return None
+
+
+def _tag_glibc(tag: str) -> Version:
+    _, major, minor, *_ = tag.split("_")
+    return Version(f"{major}.{minor}")
+
+
+def _gpu(target: Target, versions: dict[str, str]) -> str | None:
+    if target.gpu is None:
+        return None
+    capability = target.gpu.capability
+    have, least = version_of(capability), version_of(OLDEST_CAPABILITY)
+    if have and least and have < least:
+        return f"SGLang asks for compute capability {OLDEST_CAPABILITY}; {target.gpu.name} has {capability}"
+    package = _package(versions)
+    if package is None:
+        return None
+    targets = kernel_gpu_code(package, versions[package], target.arch)
+    if targets is None:
+        return f"{package} {versions[package]} has no wheel for {target.arch}"
+    if any_runs(targets, capability) is False:
+        return f"its kernels ({_kernel(versions)}) hold no code for {target.gpu.name} ({capability})"
+    return None
+
+
+def _driver(target: Target, versions: dict[str, str]) -> str | None:
+    have = version_of(target.driver or "")
+    torch = versions.get("torch", "")
+    cuda = table("kernel_abi.json")["cuda"].get(torch)
+    if have is None or cuda is None:
+        return None
+    package, affected, needed = _NEEDS_550
+    if have < Version(needed) and package in versions and specifier_of(affected).contains(versions[package]):
+        return f"its kernels ({_kernel(versions)}) need driver {needed} to be loaded"
+    least = min_driver(str(cuda))
+    if least is None or have >= Version(least):
+        return None
+    text = f"torch {torch} is built for CUDA {cuda}, which needs driver {least}"
+    compat = forward_compatible(cuda, have.major, target.gpu.kind if target.gpu else "")
+    return f"{text}; on driver {have.major} the package {compat} would stand in for it" if compat else text
+
+
+def _package(versions: dict[str, str]) -> str | None:
+    return next((name for name in ("sglang-kernel", "sgl-kernel") if name in versions), None)
+
+
+def _kernel(versions: dict[str, str]) -> str:
+    package = _package(versions)
+    return f"{package} {versions[package]}" if package else "none"
+
+
+def as_record(cell: Cell) -> dict[str, Any]:
+    """Return a cell for JSON."""
+    return {
+        "release": cell.release, "status": cell.status.value, "reason": cell.reason or None,
+        "versions": cell.versions, "override": list(cell.override),
+    }  # fmt: skip

@@ -1,0 +1,114 @@
+"""One sglang release: what it pins, what that is built for, and whether it still resolves."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from packaging.version import Version
+
+from sgldoctor.matrix import Target, judge, releases
+from sgldoctor.rules.knowledge import age, health, kernel_gpu_code, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCHEMA_VERSION = 1
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+_ARCHS = ("x86_64", "aarch64")
+_INDENT = 14
+
+
+def document(release: str) -> dict[str, Any]:
+    """Return all that is known of a release."""
+    row = table("sglang.json")["releases"][release]
+    pins = {**row.get("pins", {}), **row.get("extra_pins", {})}
+    package = next((name for name in ("sglang-kernel", "sgl-kernel") if pins.get(name, "").startswith("==")), None)
+    kernel = pins[package].removeprefix("==") if package else None
+    torch = pins.get("torch", "").removeprefix("==")
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "knowledge": age("health.json"),
+        "release": release,
+        "date": row["date"],
+        "yanked": row["yanked"],
+        "requires_python": row.get("requires_python"),
+        "wheels": row["wheels"],
+        "sdist": row["sdist"],
+        "extras": row.get("extras", []),
+        "pins": pins,
+        "cuda": table("kernel_abi.json")["cuda"].get(torch),
+        "gpu_code": {
+            arch: kernel_gpu_code(package, kernel, arch) for arch in _ARCHS if package and kernel
+        },
+        "health": {python: _health(release, "x86_64", python) for python in PYTHONS},
+        "health_aarch64": {python: _health(release, "aarch64", python) for python in PYTHONS},
+    }  # fmt: skip
+
+
+def _health(release: str, arch: str, python: str) -> dict[str, Any] | None:
+    """Return the health on one Python, with the nearest release that works where this one does not."""
+    row = health(release, arch, python)
+    if row is None:
+        return None
+    nearest = None if row["works"] else _nearest(release, Target(python, arch))
+    return {**{key: value for key, value in row.items() if key != "pythons"}, "nearest": nearest}
+
+
+def _nearest(release: str, target: Target) -> str | None:
+    """Return the working release that is fewest releases away, the later of two."""
+    ordered = sorted(releases(), key=Version)
+    if release not in ordered:
+        return None
+    place = ordered.index(release)
+    working = [i for i, other in enumerate(ordered) if judge(other, target).status.value == "works"]
+    found = min(working, key=lambda i: (abs(i - place), -i), default=None)
+    return None if found is None else ordered[found]
+
+
+def as_json(release: str) -> str:
+    """Return the release as a JSON document."""
+    return json.dumps(document(release), indent=1, ensure_ascii=False) + "\n"
+
+
+def lines(release: str, width: int) -> Iterator[tuple[str, str]]:
+    """Yield the lines about a release, each with its style."""
+    about = document(release)
+    yield f"sglang {release}, {about['date']}{', yanked' if about['yanked'] else ''}", "bold"
+    states = {python: about["health"][python] for python in PYTHONS if about["health"][python]}
+    for python, row in states.items():
+        yield from _entry(f"Python {python}", _state(row), width, "green" if row["works"] else "red")
+    pins = ", ".join(f"{name}{pin}" for name, pin in sorted(about["pins"].items()) if pin)
+    wheels = sorted({f"{wheel['python']} {wheel['platform']}" for wheel in about["wheels"]})
+    for label, value in (
+        ("asks for", f"Python {about['requires_python']}" if about["requires_python"] else None),
+        ("CUDA", about["cuda"]),
+        ("pins", pins),
+        *((f"GPU, {arch}", " ".join(code)) for arch, code in about["gpu_code"].items() if code),
+        ("wheels", ", ".join(wheels) + ("" if about["sdist"] else "; no source package")),
+        ("extras", ", ".join(about["extras"])),
+    ):
+        if value:
+            yield from _entry(label, str(value), width, "")
+    yield f"Resolved on {about['knowledge']['generated_at'][:10]}.", "dim"
+
+
+def _state(row: dict[str, Any]) -> str:
+    if row["works"]:
+        return "resolves, and its kernels fit its torch"
+    text = row["reason"] or "resolves, but brings kernels that do not fit its torch"
+    if row["works"] is None:
+        text = "resolves; whether its kernels fit its torch is not known"
+    if row["override"]:
+        text += f" It works with the override {', '.join(row['override'])}."
+    return text + (f" Nearest release that works: {row['nearest']}." if row["nearest"] else "")
+
+
+def _entry(label: str, text: str, width: int, style: str) -> Iterator[tuple[str, str]]:
+    first = f"  {label}".ljust(_INDENT)
+    for line in textwrap.wrap(
+        text, width, initial_indent=first, subsequent_indent=" " * _INDENT, break_long_words=False,
+        break_on_hyphens=False,
+    ):  # fmt: skip
+        yield line, style
