@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sgldoctor.cli import refresh
 from sgldoctor.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+app.command("refresh", epilog=refresh.EPILOG)(refresh.refresh)
 
 _Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 _Extra = Annotated[list[str] | None, typer.Option("--rules", metavar="PATH", help="Further rule files or folders.")]
@@ -147,3 +150,20 @@ def kernels(
             raise UsageError(f"Unknown CPU architecture {name!r}. Known: {', '.join(_ARCHS)}.")
     table = kernel_table.rows(models, release or [], arch or list(_ARCHS))
     sys.stdout.write(kernel_table.as_json(table, models) if as_json else kernel_table.as_text(table, models))
+
+
+@app.command()
+def test(*, rules: _Extra = None) -> None:
+    """Run every rule's examples, then shift each of its bounds and drop each condition: some example must notice."""
+    from sgldoctor.errors import RulesError  # noqa: PLC0415 - keeps --help fast
+    from sgldoctor.rules.load import load_problems  # noqa: PLC0415
+    from sgldoctor.rules.mutate import survivors  # noqa: PLC0415
+    from sgldoctor.rules.validate import validate_rules  # noqa: PLC0415
+
+    paths = tuple(Path(path) for path in rules or ())
+    _, examples = validate_rules(paths)
+    problems = load_problems(paths, examples=True)
+    unnoticed = [f"{p.id}: no example notices {mutant.name}" for p in problems for mutant in survivors(p)]
+    if unnoticed:
+        raise RulesError(unnoticed)
+    typer.echo(f"{len(problems)} rules: {examples} examples came out as they say, and notice every shifted bound.")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sgldoctor.cli.app import run as command
 from sgldoctor.refresh import abi
-from sgldoctor.refresh.__main__ import main
 from tests.refresh.test_members import Server, build, direct, fat, serving, wheel
 
 __all__ = ["direct"]
@@ -124,16 +123,15 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return served
 
 
-def run(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    url, cache = f"http://127.0.0.1:{server.server_port}/simple", str(folder / "cache")
-    argv = ["refresh", "abi", "--index-url", url, "--out", str(folder), "--cache", cache]
-    monkeypatch.setattr(sys, "argv", argv)
-    return main()
+def run(server: Server, folder: Path, *, accept: bool = False) -> int:
+    address = f"http://127.0.0.1:{server.server_port}/simple"
+    places = ["--index-url", address, "--out", str(folder), "--cache", str(folder / "cache")]
+    return command(["rules", "refresh", "kernels", *places, *(["--accept-changes"] if accept else [])])
 
 
-def test_table(files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_table(files: dict[str, bytes], tmp_path: Path) -> None:
     with serving(files) as server:
-        assert run(server, tmp_path, monkeypatch) == 0
+        assert run(server, tmp_path) == 0
         text = (tmp_path / abi.TABLE).read_text()
         table = json.loads(text)
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", table.pop("generated_at"))
@@ -141,7 +139,7 @@ def test_table(files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.Monk
         assert list(table["kernels"]["sgl-kernel"]) == ["0.9.0", "0.10.0"]
         assert text == json.dumps(json.loads(text), indent=1) + "\n"
         server.asked.clear()
-        assert run(server, tmp_path, monkeypatch) == 0  # again: each wheel has said it all
+        assert run(server, tmp_path) == 0  # again: each wheel has said it all
         assert sorted(path for path, _ in server.asked) == sorted(f"/simple/{project}/" for project in PAGES)
 
 
@@ -164,12 +162,11 @@ def test_trouble_leaves_the_old_table(
     message: str,
     files: dict[str, bytes],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / abi.TABLE).write_text("old")
     others = {name: body for name, body in files.items() if name != path}
     with serving(others if content is None else {**others, path: content}) as server:
-        assert run(server, tmp_path, monkeypatch) == 3
-    assert capsys.readouterr().err == message.format(path.rpartition("/")[2]) + "\n"
+        assert run(server, tmp_path) == 3
+    assert capsys.readouterr().err == "sgldoctor: " + message.format(path.rpartition("/")[2]) + "\n"
     assert (tmp_path / abi.TABLE).read_text() == "old"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import html
 import io
 import json
+import os
 import random
 import re
 import socket
-import sys
 import threading
 import time
 import zipfile
@@ -22,7 +23,7 @@ from typing import Any, cast
 
 import pytest
 
-from sgldoctor.refresh.__main__ import main
+from sgldoctor.cli.app import run as command
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 Refresh = Callable[[int], tuple[int, str, str, dict[str, str]]]
@@ -174,10 +175,12 @@ def refresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def run(port: int) -> tuple[int, str, str, dict[str, str]]:
         (tmp_path / "sglang.json").write_text("old")
         url = f"http://user:secret@127.0.0.1:{port}/simple"
-        monkeypatch.setattr(sys, "argv", ["refresh", "sglang", "--index-url", url, "--out", str(tmp_path)])
-        code, texts = main(), capsys.readouterr()
+        code, texts = (
+            command(["rules", "refresh", "sglang", "--index-url", url, "--out", str(tmp_path)]),
+            capsys.readouterr(),
+        )
         files = {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()}
-        return code, texts.out, texts.err, files
+        return code, texts.out, texts.err.removeprefix("sgldoctor: "), files
 
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("PIP_CERT", raising=False)
@@ -244,6 +247,34 @@ def test_server_down(refresh: Refresh, pauses: list[float]) -> None:
     assert pauses == [2, 4, 8]
 
 
-def test_no_room(index: Index, refresh: Refresh, tmp_path: Path) -> None:
-    (tmp_path / "sglang.json.new").symlink_to("/dev/full")
-    assert refresh(index.server_port) == (3, "", "[Errno 28] No space left on device\n", {"sglang.json": "old"})
+def test_no_room(index: Index, refresh: Refresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Path.write_text
+
+    def full(path: Path, text: str, *arguments: Any) -> int:
+        if path.name.startswith("sglang.json."):  # the new table, before it takes the place of the old one
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, text, *arguments)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    message = f"The table of sglang cannot be written to {tmp_path}: No space left on device.\n"
+    assert refresh(index.server_port)[:3] == (3, "", message)
+    assert (tmp_path / "sglang.json").read_text() != ""
+    assert [path.name for path in tmp_path.iterdir()] == ["sglang.json"]
+
+
+def test_rows_that_would_be_lost_stop_the_run(
+    index: Index, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    old = json.dumps({"generated_at": "2026-01-01T00:00:00Z", "releases": {"0.0.1": {"date": "2024-01-01"}}})
+    (tmp_path / "sglang.json").write_text(old)
+    url = f"http://127.0.0.1:{index.server_port}/simple"
+    arguments = ["rules", "refresh", "sglang", "--index-url", url, "--out", str(tmp_path)]
+    assert command(arguments) == 1
+    assert capsys.readouterr().err == (
+        "sgldoctor: sglang.json was not written: 1 of its rows would be lost or changed.\n"
+        "  releases.0.0.1 is lost\nIf that is right, run again with --accept-changes.\n"
+    )
+    assert (tmp_path / "sglang.json").read_text() == old
+    assert command([*arguments, "--accept-changes"]) == 0
+    assert "0.0.1" not in json.loads((tmp_path / "sglang.json").read_text())["releases"]

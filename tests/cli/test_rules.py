@@ -68,3 +68,13 @@ def test_a_release_without_a_wheel_for_a_cpu_says_so(capsys: pytest.CaptureFixtu
 def test_bad_input_is_named(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["rules", "kernels", *arguments]) == 2
     assert text in capsys.readouterr().err
+
+
+def test_every_rule_is_proved(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["rules", "test"]) == 0
+    assert capsys.readouterr().out.endswith(" and notice every shifted bound.\n")
+
+
+def test_a_part_that_does_not_exist_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["rules", "refresh", "kernel"]) == 2
+    assert "There is no part 'kernel'. Did you mean 'kernels'? Known: sglang, kernels, health." in capsys.readouterr().err

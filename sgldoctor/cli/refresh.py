@@ -1,0 +1,97 @@
+"""``sgldoctor rules refresh``: the tables anew from the package index."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sgldoctor.errors import ExitCode, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sgldoctor.refresh.health import Resolver
+    from sgldoctor.system import System
+
+EPILOG = """\b
+Examples:
+  sgldoctor rules refresh                        everything: sglang, kernels, health
+  sgldoctor rules refresh sglang                 releases and their pins alone, half a minute
+  sgldoctor rules refresh kernels --cache DIR    read new wheels only
+
+\b
+What was read is kept in the cache folder, so that an interrupted run goes on. A run that would lose rows or change old
+ones stops, shows them, and leaves the old table: exit code 1. 3: the index or uv does not answer.
+"""
+
+
+def refresh(
+    parts: Annotated[list[str] | None, typer.Argument(metavar="[PART]...", help="sglang, kernels, health.")] = None,
+    *,
+    index_url: Annotated[str | None, typer.Option(metavar="URL", help="Package index; default: pip's or uv's.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the tables; default: the ones in use.")
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for what was read.")] = None,
+    accept: Annotated[bool, typer.Option("--accept-changes", help="Write even if old rows change.")] = False,
+) -> int:
+    """Write the tables of releases, kernels and health anew from the package index. Uses the network."""
+    from sgldoctor.refresh.index import PackageIndex, find_index  # noqa: PLC0415 - requests is heavy
+    from sgldoctor.refresh.sglang import CONNECTIONS  # noqa: PLC0415
+    from sgldoctor.refresh.tables import PARTS, Run  # noqa: PLC0415
+    from sgldoctor.rules.load import rules_folder  # noqa: PLC0415
+    from sgldoctor.system import RealSystem  # noqa: PLC0415
+
+    for part in parts or ():
+        if part not in PARTS:
+            raise UsageError(f"There is no part {part!r}.{did_you_mean(part, list(PARTS))} Known: {', '.join(PARTS)}.")
+    system = RealSystem()
+    index = PackageIndex(index_url or find_index(system), CONNECTIONS, system.environ().get("PIP_CERT"))
+    kept = cache or _cache_folder()
+    run = Run(
+        index=index,
+        folder=out or rules_folder() / "knowledge",
+        cache=kept,
+        generated_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        accept=accept,
+        resolver=lambda: _resolver(system, kept / f"resolutions-{datetime.now(timezone.utc):%Y-%m-%d}", index_url),
+        progress=_progress(),
+    )
+    for part in PARTS:
+        if part in (parts or PARTS):
+            typer.echo(f"wrote {run.write(part)}")
+    return int(ExitCode.OK)
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sgldoctor"
+
+
+def _resolver(system: System, cache: Path, index_url: str | None) -> Resolver:
+    """Return uv, from beside this Python or from PATH.
+
+    Raises:
+        UsageError: there is no uv.
+    """
+    from sgldoctor.refresh.health import Resolver  # noqa: PLC0415 - keeps --help fast
+
+    beside = Path(sys.executable).parent / "uv"
+    uv = str(beside) if beside.exists() else system.which("uv")
+    if uv is None:
+        raise UsageError("Resolving needs uv, which is not on PATH. Install it with: pip install uv")
+    return Resolver(system, uv, cache, index_url)
+
+
+def _progress() -> Callable[[int, int], None]:
+    """Return what shows how far the resolutions are, where a person is watching."""
+
+    def show(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\rresolved {done} of {total}" + ("\n" if done == total else ""))
+
+    return show

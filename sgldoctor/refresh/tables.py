@@ -1,0 +1,111 @@
+"""Writing the generated tables anew, each only if nothing that it held was lost or changed unseen."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sgldoctor.errors import ExitCode, OutputError, SgldoctorError
+from sgldoctor.refresh import abi, health, sglang
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sgldoctor.refresh.index import PackageIndex
+
+PARTS = ("sglang", "kernels", "health")
+"""In the order in which they build on each other: health asks for the releases that sglang lists."""
+
+_MOST_SHOWN = 20
+_DATED = ("generated_at", "counts", "resolver")
+
+
+class ChangedRowsError(SgldoctorError):
+    """A table would lose rows or change old ones."""
+
+    exit_code = ExitCode.FINDINGS
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What to write, from where, and where to."""
+
+    index: PackageIndex
+    folder: Path
+    cache: Path
+    generated_at: str
+    accept: bool
+    resolver: Callable[[], health.Resolver]
+    progress: Callable[[int, int], None]
+
+    def write(self, part: str) -> Path:
+        """Write the table of one part and return its path; the old one stays where that fails.
+
+        Raises:
+            PackageIndexError: the index does not answer, or with what cannot be used.
+            OutputError: the folder cannot be written.
+            ChangedRowsError: rows would be lost or changed, and that was not accepted.
+        """
+        try:
+            with tempfile.TemporaryDirectory(dir=self.folder, prefix=".refresh-") as beside:
+                return self._put(self._make(part, Path(beside)))
+        except OSError as error:
+            problem = error.strerror or error
+            raise OutputError(f"The table of {part} cannot be written to {self.folder}: {problem}.") from error
+
+    def _put(self, new: Path) -> Path:
+        """Put a table in the place of the old one, unless that held what the new one does not."""
+        old = self.folder / new.name
+        differences = compare(_read(old), _read(new)) if old.exists() else []
+        if differences and not self.accept:
+            raise ChangedRowsError(_told(old.name, differences))
+        return new.replace(old)
+
+    def _make(self, part: str, folder: Path) -> Path:
+        if part == "sglang":
+            return sglang.refresh(self.index, folder, self.generated_at)
+        if part == "kernels":
+            return abi.refresh(self.index, folder, self.generated_at, self.cache / "wheels")
+        return health.refresh(self.resolver(), self.index, folder, self.generated_at, self.progress)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a table; one that is damaged holds nothing that could be lost."""
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except ValueError:
+        return {}
+
+
+def _told(name: str, differences: list[str]) -> str:
+    shown = "\n".join(f"  {line}" for line in differences[:_MOST_SHOWN])
+    more = len(differences) - _MOST_SHOWN
+    rest = f"\n  and {more} more" if more > 0 else ""
+    return (
+        f"{name} was not written: {len(differences)} of its rows would be lost or changed.\n{shown}{rest}\n"
+        "If that is right, run again with --accept-changes."
+    )
+
+
+def compare(old: Any, new: Any, where: str = "") -> list[str]:  # noqa: ANN401 - any JSON value
+    """Return what the old table holds and the new one does not, or otherwise; what is new is no difference."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        found = []
+        for key, value in old.items():
+            place = f"{where}.{key}" if where else key
+            if not where and key in _DATED:
+                continue
+            found += compare(value, new[key], place) if key in new else [f"{place} is lost"]
+        return found
+    if isinstance(old, list) and isinstance(new, list):
+        lost = [item for item in old if item not in new]
+        return [f"{where}: {_short(item)} is lost or changed" for item in lost]
+    return [] if old == new else [f"{where}: {_short(old)} became {_short(new)}"]
+
+
+def _short(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
