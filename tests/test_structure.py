@@ -39,6 +39,7 @@ ARROWS = {
         "inspection",
         "probes",
         "redact",
+        "refresh",
         "report",
         "rules",
         "simulate",

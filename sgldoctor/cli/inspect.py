@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sgldoctor import __version__
-from sgldoctor.errors import ExitCode, UsageError
+from sgldoctor.errors import ExitCode, TargetError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,19 +57,23 @@ def command(
         raise UsageError(f"Unknown CPU architecture {machine!r}. Known: {', '.join(_ARCHS)}; name one with --arch.")
     source, found = find(Request(target, member, machine, index_url))
     libraries: list[Library] = []
-    if not as_json:
+    alone = False
+    if not as_json and source != target.rpartition("/")[2]:
         typer.echo(source, err=True)
     for item in found:
         with _progress(item.name):
             library = _described(item)
         libraries.append(library)
-        if not as_json and (member or not library.is_plain):
+        alone = library.file == source
+        if not as_json and (member or alone or not library.is_plain) and not (alone and library.problem):
             _show(library, models)
+    if not libraries and member:
+        raise UsageError(f"{source} holds no shared library whose name matches {member!r}.")
+    if len(libraries) == 1 and libraries[0].problem and libraries[0].file == source:
+        raise TargetError(f"{target} is no shared library that can be read: {libraries[0].problem}.")
     if as_json:
         sys.stdout.write(inspection.as_json(source, libraries, models, __version__))
-    elif not libraries:
-        typer.echo("It holds no shared library" + (f" that matches {member}." if member else "."), err=True)
-    elif not member and (plain := sum(library.is_plain for library in libraries)):
+    elif not member and not alone and (plain := sum(library.is_plain for library in libraries)):
         typer.echo(f"{plain} more hold no GPU code, ask nothing of torch or CUDA, and miss nothing.", err=True)
     alone = len(libraries) == 1  # a folder holds variants for other torches and CPUs, of which one loads
     ailing = any(_ails(library, models, alone=alone) for library in libraries)

@@ -117,6 +117,7 @@ def gpus(*, as_json: _Json = False) -> None:
 
 _GPUS = ("T4", "V100", "A40", "A10G", "L4", "H100", "B200", "RTX 5090", "GB10", "Jetson Thor")
 _ARCHS = ("x86_64", "aarch64")
+_ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 @app.command(
@@ -142,18 +143,20 @@ def kernels(
 
     models = [knowledge.gpu(name) for name in gpu or _GPUS]
     known = [version for _, version in knowledge.kernel_releases()]
-    for version in release or ():
+    releases = [version.rpartition("==")[2] for version in release or ()]
+    for version in releases:
         if version not in known:
             raise UsageError(f"No kernel release {version!r} is known.{did_you_mean(version, known)}")
-    for name in arch or ():
+    archs = [_ALIASES.get(name, name) for name in arch or _ARCHS]
+    for name in archs:
         if name not in _ARCHS:
             raise UsageError(f"Unknown CPU architecture {name!r}. Known: {', '.join(_ARCHS)}.")
-    table = kernel_table.rows(models, release or [], arch or list(_ARCHS))
+    table = kernel_table.rows(models, releases, archs)
     sys.stdout.write(kernel_table.as_json(table, models) if as_json else kernel_table.as_text(table, models))
 
 
-@app.command()
-def test(*, rules: _Extra = None) -> None:
+@app.command("test")
+def prove(*, rules: _Extra = None) -> None:
     """Run every rule's examples, then shift each of its bounds and drop each condition: some example must notice."""
     from sgldoctor.errors import RulesError  # noqa: PLC0415 - keeps --help fast
     from sgldoctor.rules.load import load_problems  # noqa: PLC0415

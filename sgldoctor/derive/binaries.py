@@ -44,12 +44,20 @@ def _torch(snapshot: Snapshot) -> Facts:
         package = Known(next(iter(packages), None), failures.source)
     elif isinstance(failures, Known) and snapshot.value("kernel.module") is True:
         loads = Known(False, failures.source)
+    if torn := [item for item in snapshot.records("packages.damaged") if _is_torn(item)]:
+        loads = Known(False, str(torn[0].get("where")))
     return {
         "torch.version": snapshot.facts.get("torch.version") or snapshot.get("package.torch"),
         "torch.loads": loads,
         "torch.libraries_missing": missing,
         "torch.missing_package": package,
     }
+
+
+def _is_torn(damage: dict[str, Any]) -> bool:
+    """Return whether a Python module is gone that importing torch needs."""
+    gone = damage.get("problem") == "module missing" or str(damage.get("path")).endswith("/__init__.py")
+    return damage.get("name") == "torch" and damage.get("problem") != "changed" and gone
 
 
 def _kernel(snapshot: Snapshot) -> Facts:

@@ -56,6 +56,8 @@ def find(request: Request) -> tuple[str, Iterator[Found]]:
         UsageError: the index has no such release.
         PackageIndexError: the index does not answer.
     """
+    if not request.target:
+        raise TargetError("Name a shared library, a wheel, a folder such as site-packages, or NAME==VERSION.")
     path, release = Path(request.target), _RELEASE.match(request.target)
     if path.is_dir():
         return str(path), _filtered(_in_folder(path), request.pattern)
@@ -73,11 +75,7 @@ def find(request: Request) -> tuple[str, Iterator[Found]]:
 
 
 def _filtered(libraries: Iterator[Found], pattern: str | None) -> Iterator[Found]:
-    return (item for item in libraries if not pattern or fnmatch(item.name, pattern) or fnmatch(_base(item), pattern))
-
-
-def _base(item: Found) -> str:
-    return item.name.rpartition("/")[2]
+    return (item for item in libraries if not pattern or fnmatch(f"/{item.name}", f"*/{pattern}"))
 
 
 def _in_folder(folder: Path) -> Iterator[Found]:
@@ -143,7 +141,7 @@ def _wheel(index: PackageIndex, name: str, version: str, arch: str) -> IndexFile
     if not found:
         known = sorted({have for _, have, _ in wheels if not have.is_prerelease})
         near = [str(have) for have in known if have.release[:2] == wanted.release[:2]] or [str(h) for h in known]
-        listed = f" It has {', '.join(near[-6:])}." if near else ""
+        listed = f" Among those that it has are {', '.join(near[-6:])}." if near else ""
         raise UsageError(f"The package index has no wheel of {canonicalize_name(name)} {version}.{listed}")
     fitting = [(file, tags) for file, tags in found if any(t.endswith((f"_{arch}", "-any")) for t in tags)]
     if not fitting:

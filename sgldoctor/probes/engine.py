@@ -27,8 +27,13 @@ _ARCH_FLAGS = r"sm_\d+[af]?(?: (?:sm|compute)_\d+[af]?)+"
 
 
 def folder_of(system: System, folders: list[str], module: str) -> str | None:
-    """Return the folder of an installed module, the first on the path, or None."""
-    return next((join(f, module) for f in folders if system.kind(join(f, module)) == "dir"), None)
+    """Return the folder of an installed module, the first on the path, or None.
+
+    A folder without an ``__init__.py`` counts only where there is no other, as for Python.
+    """
+    found = [place for f in folders if system.kind(place := join(f, module)) == "dir"]
+    regular = (place for place in found if len(found) == 1 or system.kind(join(place, "__init__.py")) == "file")
+    return next(regular, found[0] if found else None)
 
 
 def probe_torch(system: System, folders: list[str]) -> Facts:

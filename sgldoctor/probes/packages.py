@@ -212,7 +212,7 @@ def _damaged(system: System, environment: Environment, records: list[dict[str, A
             files = system.damage(join(found.path, "RECORD"))
         except OSError:
             continue
-        for problem in sorted({file["problem"] for file in files}):
+        for problem in sorted({file["problem"] for file in files} - {"resized"}):
             paths = sorted(file["path"] for file in files if file["problem"] == problem)
             yield {
                 "name": found.name, "version": found.version, "path": paths[0], "problem": problem,

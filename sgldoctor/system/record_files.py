@@ -9,15 +9,18 @@ import struct
 from typing import Any
 
 # Shared libraries, and the module that an import runs first; the other files change what works, not whether.
-_DECISIVE = re.compile(r"^(?:.*\.so(?:\.\d+)*|[^/]+/__init__\.py)$")
+_DECISIVE = re.compile(
+    r"^(?:.*\.so(?:\.\d+)*|[^/]+/__init__\.py|(?:sgl_kernel|torch|torchgen)/[^/]+\.py|torch/cuda/__init__\.py)$"
+)
 _ELF_HEADER = struct.Struct("<16s HHIQQQIHHHHHH")
 
 
 def damage(record: str) -> list[dict[str, Any]]:
-    """Return ``{path, problem}`` for each decisive file that is ``missing``, ``truncated`` or ``changed``.
+    """Return ``{path, problem}`` for each decisive file that is not as it was installed.
 
-    A library whose size differs is truncated only if its section table lies beyond its end; ``strip`` and
-    ``patchelf`` change sizes too and leave it whole.
+    Problems: ``missing``, ``module missing`` (a Python module that is gone or empty), ``changed`` (a module of another
+    size), ``truncated`` (a library whose section table lies beyond its end) and ``resized`` (a whole library of another
+    size, which is no fault by itself: ``strip`` and ``patchelf`` leave such behind).
 
     Args:
         record: the RECORD file, lines such as ``torch/__init__.py,sha256=...,104539``.
@@ -37,17 +40,18 @@ def damage(record: str) -> list[dict[str, Any]]:
 
 
 def _problem(path: str, size: str) -> str | None:
+    module = path.endswith(".py")
     try:
         actual = os.stat(path).st_size
     except FileNotFoundError:
-        return "missing"
+        return "module missing" if module and not path.endswith("/__init__.py") else "missing"
     except OSError:
         return None
     if not size.isdigit() or actual == int(size):
         return None
-    if path.endswith(".py"):
-        return "changed"
-    return "truncated" if _is_truncated(path, actual) else None
+    if module:
+        return "module missing" if actual == 0 else "changed"
+    return "truncated" if _is_truncated(path, actual) else "resized"
 
 
 def _is_truncated(path: str, actual: int) -> bool:

@@ -50,7 +50,10 @@ def test_the_cure_is_a_command_for_this_environment(venv: Path, capsys: pytest.C
     finding = next(finding for finding in document["findings"] if finding["id"] == "kernel-does-not-fit-torch")
     assert code == 1
     assert finding["subject"] == "sgl-kernel"
-    assert finding["fixes"][0]["command"] == f'uv pip install --python {venv}/bin/python "sgl-kernel==0.2.8"'
+    assert (
+        finding["fixes"][0]["command"]
+        == f'uv pip install --python {venv}/bin/python --force-reinstall --no-deps "sgl-kernel==0.2.8"'
+    )
 
 
 def test_an_empty_environment_lacks_sglang_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -148,14 +148,16 @@ def test_what_is_no_library_says_so(
 ) -> None:
     path = tmp_path / "x.so"
     path.write_bytes(content)
-    code, (found,) = inspected(capsys, str(path))
-    assert (code, found["problem"]) == (1, problem)
+    assert run(["inspect", str(path)]) == 3
+    assert capsys.readouterr().err == f"sgldoctor: {path} is no shared library that can be read: {problem}.\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
         (["/nowhere/x.so"], 3, "There is no file or folder /nowhere/x.so. Name a shared library, a wheel, a folder"),
+        ([""], 3, "Name a shared library, a wheel, a folder such as site-packages, or NAME==VERSION."),
+        ([".", "--member", "nothing*"], 2, "holds no shared library whose name matches 'nothing*'."),
         (["x.so", "--gpu", "A41"], 2, "Unknown GPU 'A41'."),
         (["x.so", "--arch", "riscv"], 2, "Unknown CPU architecture 'riscv'. Known: x86_64, aarch64"),
         (["{wheel}"], 3, "is no readable wheel"),

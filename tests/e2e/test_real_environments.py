@@ -42,7 +42,7 @@ def test_kernels_for_another_torch_are_named_before_any_import(tmp_path: Path) -
     assert (code, errors(document)) == (1, {"kernel-does-not-fit-torch", "sglang-not-installed"})
     finding = next(f for f in document["findings"] if f["id"] == "kernel-does-not-fit-torch")
     assert [fix["command"] for fix in finding["fixes"]] == [
-        f'{venv}/bin/python -m pip install "sgl-kernel==0.2.8"',
+        f'{venv}/bin/python -m pip install --force-reinstall --no-deps "sgl-kernel==0.2.8"',
         f'{venv}/bin/python -m pip install "torch==2.8.*"',
     ]
     _, deep = check(venv, "--deep")
