@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgldoctor.errors import ExitCode, OutputError, SgldoctorError
-from sgldoctor.refresh import abi, health, sglang
+from sgldoctor.refresh import abi, health, sglang, sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sgldoctor.refresh.index import PackageIndex
 
-PARTS = ("sglang", "kernels", "health")
+PARTS = ("sglang", "sources", "kernels", "health")
 """In the order in which they build on each other: health asks for the releases that sglang lists."""
 
 _MOST_SHOWN = 20
@@ -41,8 +41,8 @@ class Run:
     resolver: Callable[[], health.Resolver]
     progress: Callable[[int, int], None]
 
-    def write(self, part: str) -> Path:
-        """Write the table of one part and return its path; the old one stays where that fails.
+    def write(self, part: str) -> list[Path]:
+        """Write the tables of one part and return their paths; the old ones stay where that fails.
 
         Raises:
             PackageIndexError: the index does not answer, or with what cannot be used.
@@ -51,25 +51,28 @@ class Run:
         """
         try:
             with tempfile.TemporaryDirectory(dir=self.folder, prefix=".refresh-") as beside:
-                return self._put(self._make(part, Path(beside)))
+                new = self._make(part, Path(beside))
+                for path in new:
+                    self._compare(path)
+                return [path.replace(self.folder / path.name) for path in new]
         except OSError as error:
             problem = error.strerror or error
-            raise OutputError(f"The table of {part} cannot be written to {self.folder}: {problem}.") from error
+            raise OutputError(f"The tables of {part} cannot be written to {self.folder}: {problem}.") from error
 
-    def _put(self, new: Path) -> Path:
-        """Put a table in the place of the old one, unless that held what the new one does not."""
+    def _compare(self, new: Path) -> None:
         old = self.folder / new.name
         differences = compare(_read(old), _read(new)) if old.exists() else []
         if differences and not self.accept:
             raise ChangedRowsError(_told(old.name, differences))
-        return new.replace(old)
 
-    def _make(self, part: str, folder: Path) -> Path:
+    def _make(self, part: str, folder: Path) -> list[Path]:
         if part == "sglang":
-            return sglang.refresh(self.index, folder, self.generated_at)
+            return [sglang.refresh(self.index, folder, self.generated_at)]
+        if part == "sources":
+            return sources.refresh(self.index, folder, self.generated_at, self.cache / "sources")
         if part == "kernels":
-            return abi.refresh(self.index, folder, self.generated_at, self.cache / "wheels")
-        return health.refresh(self.resolver(), self.index, folder, self.generated_at, self.progress)
+            return [abi.refresh(self.index, folder, self.generated_at, self.cache / "wheels")]
+        return [health.refresh(self.resolver(), self.index, folder, self.generated_at, self.progress)]
 
 
 def _read(path: Path) -> dict[str, Any]:

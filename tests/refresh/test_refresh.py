@@ -256,7 +256,7 @@ def test_no_room(index: Index, refresh: Refresh, tmp_path: Path, monkeypatch: py
         return write(path, text, *arguments)
 
     monkeypatch.setattr(Path, "write_text", full)
-    message = f"The table of sglang cannot be written to {tmp_path}: No space left on device.\n"
+    message = f"The tables of sglang cannot be written to {tmp_path}: No space left on device.\n"
     assert refresh(index.server_port)[:3] == (3, "", message)
     assert (tmp_path / "sglang.json").read_text() != ""
     assert [path.name for path in tmp_path.iterdir()] == ["sglang.json"]
