@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from sgldoctor import __version__
-from sgldoctor.cli import check, inspect, install, rules, schema
+from sgldoctor.cli import check, inspect, install, matrix, rules, schema
 from sgldoctor.errors import ExitCode, SgldoctorError
 
 app = typer.Typer(
@@ -25,6 +25,8 @@ app = typer.Typer(
 app.command("check", epilog=check.EPILOG)(check.command)
 app.command("inspect", epilog=inspect.EPILOG)(inspect.command)
 app.command("install")(install.command)
+app.command("matrix", epilog=matrix.EPILOG)(matrix.command)
+app.command("release", epilog=matrix.RELEASE_EPILOG)(matrix.release)
 app.command("schema")(schema.command)
 app.add_typer(rules.app, name="rules")
 

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  sgldoctor rules refresh                        everything: sglang, kernels, health
+  sgldoctor rules refresh                        everything
   sgldoctor rules refresh sglang                 releases and their pins alone, half a minute
+  sgldoctor rules refresh sources                flags, variables and start-up assertions of each release
   sgldoctor rules refresh kernels --cache DIR    read new wheels only
 
 \b
@@ -31,7 +32,9 @@ ones stops, shows them, and leaves the old table: exit code 1. 3: the index or u
 
 
 def refresh(
-    parts: Annotated[list[str] | None, typer.Argument(metavar="[PART]...", help="sglang, kernels, health.")] = None,
+    parts: Annotated[
+        list[str] | None, typer.Argument(metavar="[PART]...", help="sglang, sources, kernels, health.")
+    ] = None,
     *,
     index_url: Annotated[str | None, typer.Option(metavar="URL", help="Package index; default: pip's or uv's.")] = None,
     out: Annotated[
@@ -64,7 +67,8 @@ def refresh(
     )
     for part in PARTS:
         if part in (parts or PARTS):
-            typer.echo(f"wrote {run.write(part)}")
+            for path in run.write(part):
+                typer.echo(f"wrote {path}")
     return int(ExitCode.OK)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +37,8 @@ def headline(cells: list[Cell], newest: Cell | None, target: Target) -> str:
     """Return the answer in a sentence: what to install, or that nothing works and why."""
     if newest:
         return f"sglang {newest.release} is the newest release that works on {described(target)}."
-    reasons = {cell.reason for cell in cells if cell.status is Status.BROKEN}
-    why = f" {next(iter(reasons))}." if len(reasons) == 1 else ""
+    reasons = Counter(cell.reason for cell in cells if cell.status is Status.BROKEN).most_common(1)
+    why = f" {reasons[0][0][0].upper()}{reasons[0][0][1:]}." if reasons else ""
     return f"No release is known to work on {described(target)}.{why}"
 
 
@@ -53,7 +54,8 @@ def lines(cells: list[Cell], newest: Cell | None, target: Target, width: int) ->
         if first.override:
             text = f"with {', '.join(first.override)}: {text}"
         head = f"{name:<26} {_MARKS[first.status]:<9}"
-        wrapped = textwrap.wrap(text, max(width - len(head), 30), break_long_words=False) or [""]
+        room = max(width - len(head), 30)
+        wrapped = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
         for number, part in enumerate(wrapped):
             yield f"{head if number == 0 else ' ' * len(head)}{part}".rstrip(), styles.get(first.status, "")
 
