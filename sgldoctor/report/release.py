@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
-from sgldoctor.matrix import Target, judge, releases
+from sgldoctor.matrix import Target, in_short, judge, releases
 from sgldoctor.rules.knowledge import age, health, kernel_gpu_code, table
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 _ARCHS = ("x86_64", "aarch64")
-_INDENT = 14
+_INDENT = 22
 
 
 def document(release: str) -> dict[str, Any]:
@@ -61,8 +61,10 @@ def _nearest(release: str, target: Target) -> str | None:
     ordered = sorted(releases(), key=Version)
     if release not in ordered:
         return None
+    early = Version(release).is_prerelease
     place = ordered.index(release)
-    working = [i for i, other in enumerate(ordered) if judge(other, target).status.value == "works"]
+    final = [early or not Version(other).is_prerelease for other in ordered]
+    working = [i for i, other in enumerate(ordered) if final[i] and judge(other, target).status.value == "works"]
     found = min(working, key=lambda i: (abs(i - place), -i), default=None)
     return None if found is None else ordered[found]
 
@@ -76,9 +78,13 @@ def lines(release: str, width: int) -> Iterator[tuple[str, str]]:
     """Yield the lines about a release, each with its style."""
     about = document(release)
     yield f"sglang {release}, {about['date']}{', yanked' if about['yanked'] else ''}", "bold"
-    states = {python: about["health"][python] for python in PYTHONS if about["health"][python]}
-    for python, row in states.items():
-        yield from _entry(f"Python {python}", _state(row), width, "green" if row["works"] else "red")
+    states: dict[tuple[str, bool], list[str]] = {}
+    for python in PYTHONS:
+        if row := about["health"][python]:
+            states.setdefault((_state(row), bool(row["works"])), []).append(python)
+    for (text, works), pythons in states.items():
+        label = f"Python {pythons[0]}" + (f" to {pythons[-1]}" if len(pythons) > 1 else "")
+        yield from _entry(label, text, width, "green" if works else "red")
     pins = ", ".join(f"{name}{pin}" for name, pin in sorted(about["pins"].items()) if pin)
     wheels = sorted({f"{wheel['python']} {wheel['platform']}" for wheel in about["wheels"]})
     for label, value in (
@@ -97,7 +103,8 @@ def lines(release: str, width: int) -> Iterator[tuple[str, str]]:
 def _state(row: dict[str, Any]) -> str:
     if row["works"]:
         return "resolves, and its kernels fit its torch"
-    text = row["reason"] or "resolves, but brings kernels that do not fit its torch"
+    reason = in_short(row["reason"]) if row["reason"] else "resolves, but brings kernels that do not fit its torch"
+    text = f"{reason}."
     if row["works"] is None:
         text = "resolves; whether its kernels fit its torch is not known"
     if row["override"]:
