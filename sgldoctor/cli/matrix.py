@@ -74,7 +74,7 @@ def command(
     if as_json or output is Format.JSON:
         sys.stdout.write(report.as_json(cells, newest, target, knowledge.age("health.json")))
     else:
-        _print(list(report.lines(cells, newest, target, _width())))
+        _print(list(report.lines(cells, newest, target, _width(), knowledge.age("health.json"))))
     return int(ExitCode.OK if newest else ExitCode.FINDINGS)
 
 

@@ -14,6 +14,7 @@ from sgldoctor.probes import (
     engine,
     gpu,
     host,
+    knowledge,
     packages,
     ports,
     python,
@@ -66,6 +67,7 @@ def observe(system: System, scope: Scope) -> Snapshot:
         tasks["storage"] = lambda: storage.probe(system, target.interpreter.prefix if target else None)
     if target and not scope.requirements:
         tasks["environment"] = lambda: _environment(system, target)
+        tasks["knowledge"] = lambda: knowledge.probe(system)
         tasks["torch"] = lambda: engine.probe_torch(system, target.folders)
         tasks["toolchain"] = lambda: _toolchain(system, target)
         tasks["binaries"] = lambda: _binaries(system, target)
@@ -168,6 +170,7 @@ def _named(*prefixes: str) -> tuple[str, ...]:
 
 
 _FACTS_OF = {
+    "knowledge": ("knowledge.days",),
     "host": _named("os.", "libc.", "cpu.arch", "memory.total", "proxy."),
     "gpu": _named("driver.", "gpu.", "gpus"),
     "container": _named("container.", "memory.limit", "cpu.limit", "shm.", "limits."),

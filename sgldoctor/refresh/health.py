@@ -28,7 +28,7 @@ TABLE = "health.json"
 OLDEST = Version("0.4.0")
 """Releases before it take their torch from vllm; nobody asks for them any more."""
 
-PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 PLATFORMS = {"x86_64": "x86_64-manylinux_2_34", "aarch64": "aarch64-manylinux_2_34"}
 SOURCE = "uv pip compile of sglang[all]==V, default pre-release mode, builds allowed, manylinux_2_34"
 WORKERS = 2

@@ -9,6 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from sgldoctor.matrix import Status, as_record
+from sgldoctor.rules.knowledge import OLD_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +43,9 @@ def headline(cells: list[Cell], newest: Cell | None, target: Target) -> str:
     return f"No release is known to work on {described(target)}.{why}"
 
 
-def lines(cells: list[Cell], newest: Cell | None, target: Target, width: int) -> Iterator[tuple[str, str]]:
+def lines(
+    cells: list[Cell], newest: Cell | None, target: Target, width: int, age: dict[str, Any]
+) -> Iterator[tuple[str, str]]:
     """Yield the lines of the table, each with its style; neighbours that fail for one reason share a row."""
     yield from ((line, "bold") for line in textwrap.wrap(headline(cells, newest, target), width))
     yield "", ""
@@ -58,6 +61,10 @@ def lines(cells: list[Cell], newest: Cell | None, target: Target, width: int) ->
         wrapped = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
         for number, part in enumerate(wrapped):
             yield f"{head if number == 0 else ' ' * len(head)}{part}".rstrip(), styles.get(first.status, "")
+    yield "", ""
+    old = age["days"] > OLD_AFTER
+    advice = ", which is long ago: newer releases are missing. Read them with: sgldoctor rules refresh" if old else ""
+    yield f"Resolved on {age['generated_at'][:10]}{advice}.", "yellow" if old else "dim"
 
 
 def _runs(cells: list[Cell]) -> list[list[Cell]]:

@@ -94,6 +94,10 @@ class System(ABC):
         """Return ``system``, ``machine`` and ``release``."""
         return dict(self.ask("uname"))
 
+    def today(self) -> str:
+        """Return the date, such as ``2026-11-21`` (UTC)."""
+        return str(self.ask("today"))
+
     def limits(self) -> dict[str, int]:
         """Return soft limits ``nofile`` (files) and ``memlock`` (bytes); -1 means unlimited."""
         return dict(self.ask("limits"))

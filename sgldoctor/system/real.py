@@ -148,6 +148,11 @@ class RealSystem(System):
         name = os.uname()
         return {"system": name.sysname, "machine": name.machine, "release": name.release}
 
+    def _today(self) -> str:
+        from datetime import datetime, timezone  # noqa: PLC0415 - asked once
+
+        return datetime.now(timezone.utc).date().isoformat()
+
     def _limits(self) -> dict[str, int]:
         import resource  # noqa: PLC0415 - absent on Windows
 
