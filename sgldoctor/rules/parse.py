@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 REQUIRED = ("id", "title", "severity", "subject", "cause", "fix", "references", "evidence", "examples")
 OPTIONAL = ("affects", "consequences", "check", "signatures", "known_exceptions")
-PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_.*-]*)\}")
+PLACEHOLDER = re.compile(r"\{([a-z][A-Za-z0-9_.*-]*)\}")
 ITEM = "item."
 
 

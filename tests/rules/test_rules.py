@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from sgldoctor.diagnose import diagnose
 from sgldoctor.rules.load import consequence_errors, read_problems, rules_folder
 from sgldoctor.rules.model import Problem
 from sgldoctor.rules.mutate import survivors
-from sgldoctor.rules.validate import problem_errors, validate_rules
+from sgldoctor.rules.parse import PLACEHOLDER
+from sgldoctor.rules.validate import example_snapshot, problem_errors, validate_rules
 
 PROBLEMS = read_problems((rules_folder() / "problems",), examples=True)
 
@@ -35,3 +37,16 @@ def test_examples_come_out_as_they_say(problem: Problem) -> None:
 @each_problem
 def test_examples_notice_every_mutant(problem: Problem) -> None:
     assert [mutant.name for mutant in survivors(problem)] == []
+
+
+@each_problem
+def test_no_text_of_a_finding_keeps_a_placeholder(problem: Problem) -> None:
+    for example in problem.examples.get("match") or ():
+        snapshot = example_snapshot(example["facts"])
+        for finding in diagnose(snapshot, [problem]).findings:
+            texts = [
+                finding.message,
+                *(fix.text for fix in finding.fixes),
+                *(fix.command or "" for fix in finding.fixes),
+            ]
+            assert [text for text in texts if PLACEHOLDER.search(text)] == []
