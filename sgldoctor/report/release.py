@@ -42,9 +42,28 @@ def document(release: str) -> dict[str, Any]:
         "gpu_code": {
             arch: kernel_gpu_code(package, kernel, arch) for arch in _ARCHS if package and kernel
         },
+        "flags": _flags(release),
         "health": {python: _health(release, "x86_64", python) for python in PYTHONS},
         "health_aarch64": {python: _health(release, "aarch64", python) for python in PYTHONS},
     }  # fmt: skip
+
+
+def _flags(release: str) -> dict[str, Any] | None:
+    """Return the server flags that came, went or were deprecated with a release, None where its source was not read."""
+    known = table("flags.json")
+    listed: list[str] = known["releases"]
+    if release not in listed or release == listed[0]:
+        return None
+    before = listed[listed.index(release) - 1]
+    flags = known["flags"].items()
+    return {
+        "since": before,
+        "added": sorted(name for name, row in flags if any(first == release for first, _ in row["ranges"])),
+        "removed": sorted(name for name, row in flags if any(last == before for _, last in row["ranges"])),
+        "deprecated": sorted(
+            name for name, row in flags if any(first == release for first, _ in row.get("deprecated", ()))
+        ),
+    }
 
 
 def _health(release: str, arch: str, python: str) -> dict[str, Any] | None:
@@ -97,6 +116,10 @@ def lines(release: str, width: int) -> Iterator[tuple[str, str]]:
     ):
         if value:
             yield from _entry(label, str(value), width, "")
+    if flags := about["flags"]:
+        for word in ("added", "removed", "deprecated"):
+            if flags[word]:
+                yield from _entry(f"flags {word}", f"{' '.join(flags[word])} (since {flags['since']})", width, "")
     yield f"Resolved on {about['knowledge']['generated_at'][:10]}.", "dim"
 
 

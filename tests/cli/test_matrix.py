@@ -76,6 +76,16 @@ def test_a_release_with_its_health_and_what_mends_it(capsys: pytest.CaptureFixtu
     assert "transformers==4.57.0 was yanked. It works with the override" in " ".join(words.split())
 
 
+def test_the_flags_that_came_and_went_with_a_release(capsys: pytest.CaptureFixture[str]) -> None:
+    _, text = printed(capsys, "release", "0.5.9", "--json")
+    flags = json.loads(text)["flags"]
+    ranges = {name: row["ranges"] for name, row in table("flags.json")["flags"].items()}
+    assert flags["since"] == "0.5.8.post1"
+    assert flags["added"] == sorted(name for name, found in ranges.items() if "0.5.9" in [first for first, _ in found])
+    assert flags["removed"] == sorted(n for n, found in ranges.items() if "0.5.8.post1" in [last for _, last in found])
+    assert flags["added"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
