@@ -44,6 +44,10 @@ _SHORT = (
 )
 
 
+# Not dead, only not for this machine.
+_ELSEWHERE = re.compile(r"has no wheel for this|asks for Python")
+
+
 class Status(str, Enum):
     """What a release is on a machine."""
 
@@ -94,7 +98,8 @@ def judge(release: str, target: Target) -> Cell:
         else f"its open pins bring {_kernel(versions)}, which does not fit torch {versions.get('torch')}"
     )
     if row["works"] is False and not override:
-        return Cell(release, Status.BROKEN if row["resolves"] else Status.DEAD, why, versions)
+        elsewhere = row["resolves"] or _ELSEWHERE.search(why)
+        return Cell(release, Status.BROKEN if elsewhere else Status.DEAD, why, versions)
     against = _against(release, target, versions)
     if against:
         return Cell(release, Status.BROKEN, against, versions)
@@ -194,6 +199,13 @@ def _package(versions: dict[str, str]) -> str | None:
 def _kernel(versions: dict[str, str]) -> str:
     package = _package(versions)
     return f"{package} {versions[package]}" if package else "none"
+
+
+def cuda_of(cells: list[Cell]) -> str | None:
+    """Return the CUDA major of the torch that a release brings, by the first cell that resolves, or None."""
+    torch = next((cell.versions["torch"] for cell in cells if "torch" in cell.versions), None)
+    found = table("kernel_abi.json")["cuda"].get(torch)
+    return str(found) if found else None
 
 
 def as_record(cell: Cell) -> dict[str, Any]:

@@ -85,6 +85,11 @@ def test_a_python_that_was_never_resolved_is_judged_by_what_the_release_asks() -
     assert judge("0.5.23", Target(python="3.14")).status is Status.UNKNOWN
 
 
+def test_a_release_without_a_wheel_for_a_python_is_not_dead() -> None:
+    cell = judge("0.5.23", Target(python="3.10"))
+    assert (cell.status, cell.reason) == (Status.BROKEN, "sglang 0.5.23 has no wheel for this Python")
+
+
 def test_a_dead_release_says_what_is_gone() -> None:
     cell = judge("0.4.5", Target())
     assert (cell.status, cell.reason) == (Status.DEAD, "sgl-kernel==0.0.8 is no longer on the package index")

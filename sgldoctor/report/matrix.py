@@ -8,7 +8,7 @@ from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from sgldoctor.matrix import Status, as_record
+from sgldoctor.matrix import Status, as_record, cuda_of
 from sgldoctor.rules.knowledge import OLD_AFTER
 
 if TYPE_CHECKING:
@@ -111,7 +111,8 @@ def as_html(title: str, columns: list[str], rows: list[list[Cell]], age: dict[st
     """
     head = "".join(f"<th>{escape(name)}</th>" for name in columns)
     body = "\n".join(
-        f"<tr><th>{escape(row[0].release)}</th>{''.join(_cell(cell) for cell in row)}</tr>" for row in rows
+        f"<tr><th>{escape(row[0].release)}</th><th>{cuda_of(row) or ''}</th>{''.join(map(_cell, row))}</tr>"
+        for row in rows
     )
     legend = " ".join(
         f'<span style="background:{colour}">{escape(status.value)}</span>' for status, colour in _COLOURS.items()
@@ -138,7 +139,7 @@ span {{ padding: 2px 8px; margin-right: 4px }}
 </style></head><body>
 <h1>{title}</h1>
 <p>{legend} &mdash; point at a cell for what would be installed, or why not.</p>
-<table><thead><tr><th>sglang</th>{head}</tr></thead>
+<table><thead><tr><th>sglang</th><th>CUDA</th>{head}</tr></thead>
 <tbody>
 {body}
 </tbody></table>
