@@ -112,7 +112,8 @@ def _of_kind(failures: Records, kind: str) -> Records:
 def _libraries(snapshot: Snapshot, failures: Records) -> Records:
     """Return the libraries that are found nowhere, each with the package that brings it.
 
-    A distribution that is there and whole is not named: the library is there too, only nobody loads it.
+    A distribution that is there and torn is named in its version; one that is whole is not named: the library is there
+    too, only nobody loads it.
     """
     cuda = snapshot.text("torch.cuda_major")
     torn = {item.get("name") for item in snapshot.records("packages.damaged")}
@@ -120,8 +121,9 @@ def _libraries(snapshot: Snapshot, failures: Records) -> Records:
     for item in _of_kind(failures, "library"):
         package = package_of_library(str(item["name"]), cuda)
         index = package["index"]
-        if index and index not in torn and snapshot.value(f"package.{index}") is not None:
-            package["index"] = None
+        installed = snapshot.text(f"package.{index}") if index else None
+        if installed:
+            package["index"] = f"{index}=={installed}" if index in torn else None
         found.append({"name": item["name"], "needed_by": item["needed_by"], **package})
     return found
 

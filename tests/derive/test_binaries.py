@@ -112,7 +112,7 @@ def test_each_missing_library_comes_with_the_package_that_brings_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("damaged", "index"), [([], None), ([{"name": "nvidia-cuda-nvrtc-cu12"}], "nvidia-cuda-nvrtc-cu12")]
+    ("damaged", "index"), [([], None), ([{"name": "nvidia-cuda-nvrtc-cu12"}], "nvidia-cuda-nvrtc-cu12==12.4.127")]
 )
 def test_a_package_that_is_there_and_whole_is_no_cure(damaged: list[dict[str, str]], index: str | None) -> None:
     missing = {
