@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field, replace
-from posixpath import basename, dirname, join
+from posixpath import basename, dirname, join, normpath
 from typing import TYPE_CHECKING
 
 from sgldoctor.errors import TargetError
@@ -224,8 +224,9 @@ def _system_folders(system: System, found: Interpreter) -> list[str]:
         environ = system.environ()
     except OSError:
         environ = {}
-    if environ.get("HOME") and not environ.get("PYTHONNOUSERSITE"):
-        folders.append(join(environ["HOME"], ".local/lib", found.library, "site-packages"))
+    user = environ.get("PYTHONUSERBASE") or (join(environ["HOME"], ".local") if environ.get("HOME") else None)
+    if user and not environ.get("PYTHONNOUSERSITE"):
+        folders.append(join(user, "lib", found.library, "site-packages"))
     if found.prefix == "/usr":
         folders += [
             f"/usr/local/lib/{found.library}/dist-packages",
@@ -238,8 +239,10 @@ def _system_folders(system: System, found: Interpreter) -> list[str]:
 
 
 def _python_path(system: System) -> list[str]:
+    """Return the folders of PYTHONPATH; one that is relative counts from the current folder."""
     try:
-        return [path for path in system.environ().get("PYTHONPATH", "").split(":") if path.startswith("/")]
+        entries = [path for path in system.environ().get("PYTHONPATH", "").split(":") if path]
+        return [path if path.startswith("/") else normpath(join(system.cwd(), path)) for path in entries]
     except OSError:
         return []
 

@@ -121,3 +121,27 @@ def test_an_interpreter_that_answers_nonsense_is_an_error(tmp_path: Path) -> Non
     fake.chmod(0o755)
     with pytest.raises(TargetError, match="did not answer as an interpreter does"):
         read_executable(SYSTEM, str(fake))
+
+
+def test_a_relative_folder_of_pythonpath_counts_from_the_current_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_venv(tmp_path / "env", "3.10.13")
+    (tmp_path / "work/mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("PYTHONPATH", "mine:")
+    found = read_venv(SYSTEM, str(tmp_path / "env"))
+    assert site_packages(SYSTEM, found) == [str(tmp_path / "work/mine"), str(site)]
+
+
+def test_the_users_own_packages_may_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "conda/lib/python3.10/site-packages").mkdir(parents=True)
+    (tmp_path / "conda/conda-meta").mkdir()
+    (tmp_path / "conda/conda-meta/python-3.10.13-h955ad1f_0.json").write_text("{}")
+    (tmp_path / "base/lib/python3.10/site-packages").mkdir(parents=True)
+    monkeypatch.setenv("PYTHONUSERBASE", str(tmp_path / "base"))
+    folders = site_packages(SYSTEM, read_venv(SYSTEM, str(tmp_path / "conda")))
+    assert str(tmp_path / "base/lib/python3.10/site-packages") in folders
+    monkeypatch.setenv("PYTHONNOUSERSITE", "1")
+    folders = site_packages(SYSTEM, read_venv(SYSTEM, str(tmp_path / "conda")))
+    assert str(tmp_path / "base/lib/python3.10/site-packages") not in folders
