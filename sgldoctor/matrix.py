@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sgldoctor.rules.knowledge import GpuModel
 
 OLDEST_CAPABILITY = "7.5"
-"""srt/model_executor/model_runner.py of all releases: "SGLang only supports sm75 and above."."""
+"""srt/model_executor/model_runner.py of 0.2.14.post1 to 0.5.23: "SGLang only supports sm75 and above."."""
 
 # common_ops of these releases calls cuGreenCtxCreate and its like; see the rule driver-too-old-for-kernels.
 _NEEDS_550 = ("sgl-kernel", ">=0.2.6,<0.3.6", "550")

@@ -20,7 +20,7 @@ ARROWS = {
     "facts": {"errors"},
     "snapshot": {"errors", "facts"},
     "rules": {"errors", "facts", "snapshot", "derive", "diagnose", "report"},
-    "derive": {"gpu_code", "rules", "snapshot", "facts"},
+    "derive": {"binary", "gpu_code", "rules", "snapshot", "facts"},
     "report": {"diagnose", "gpu_code", "inspection", "matrix", "errors", "redact", "rules", "snapshot", "facts"},
     "diagnose": {"facts", "report", "rules", "snapshot"},
     "matrix": {"gpu_code", "rules"},

@@ -307,8 +307,9 @@ def _write(report: Report, redactor: Redactor, format_: Format, output: str | No
         )
     elif format_ is Format.TEXT and output is None:
         from sgldoctor.cli.terminal import show  # noqa: PLC0415 - colours only where a person looks
+        from sgldoctor.report.as_text import lines  # noqa: PLC0415
 
-        show(report, redactor)
+        show(lambda width: lines(report, redactor, width))
         return
     elif format_ is Format.TEXT:
         from sgldoctor.report.as_text import lines  # noqa: PLC0415

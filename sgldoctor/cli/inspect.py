@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,7 +31,6 @@ Examples:
 Exit codes: 0 fine; 1 no code for a GPU that was asked for, or a single library that misses something;
 2 wrong usage; 3 the target cannot be read.
 """
-_ARCHS = ("x86_64", "aarch64")
 
 
 def command(
@@ -47,14 +47,13 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> int:
     """Say what a library needs, which torch it fits, which GPUs it holds code for. Nothing is loaded or installed."""
-    from sgldoctor.inspection.sources import Request, find  # noqa: PLC0415 - keeps --help fast
+    from sgldoctor.cli.terminal import show  # noqa: PLC0415 - keeps --help fast
+    from sgldoctor.inspection.sources import Request, find  # noqa: PLC0415
     from sgldoctor.report import inspection  # noqa: PLC0415
     from sgldoctor.rules import knowledge  # noqa: PLC0415
 
     models = [knowledge.gpu(name) for name in gpu or ()]
-    machine = arch or platform.machine()
-    if machine not in _ARCHS:
-        raise UsageError(f"Unknown CPU architecture {machine!r}. Known: {', '.join(_ARCHS)}; name one with --arch.")
+    machine = knowledge.cpu_architecture(arch or platform.machine())
     source, found = find(Request(target, member, machine, index_url))
     libraries: list[Library] = []
     alone = False
@@ -66,7 +65,7 @@ def command(
         libraries.append(library)
         alone = library.file == source
         if not as_json and (member or alone or not library.is_plain) and not (alone and library.problem):
-            _show(library, models)
+            show(partial(inspection.lines, library, models))
     if not libraries and member:
         raise UsageError(f"{source} holds no shared library whose name matches {member!r}.")
     if len(libraries) == 1 and libraries[0].problem and libraries[0].file == source:
@@ -111,17 +110,6 @@ def _described(item: Found) -> Library:
     failures, where = outcome
     resolved = None if failures else tuple((name, where[name]) for name in library.needed if name in where)
     return replace(library, missing=tuple(failure.name for failure in failures), resolved=resolved)
-
-
-def _show(library: Library, models: list[GpuModel]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - keeps --help fast
-    from rich.text import Text  # noqa: PLC0415
-
-    from sgldoctor.report.inspection import lines  # noqa: PLC0415
-
-    console = Console(highlight=False, markup=False, emoji=False)
-    for line, style in lines(library, models, min(console.width, 110)):
-        console.print(Text(line, style=style), soft_wrap=True)
 
 
 def _ails(library: Library, models: list[GpuModel], *, alone: bool) -> bool:

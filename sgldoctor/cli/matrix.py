@@ -6,6 +6,7 @@ import platform
 import re
 import sys
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,7 +33,6 @@ Examples:
 """
 _VERSION = re.compile(r"^\d+(?:\.\d+){0,2}$")
 _PYTHON = re.compile(r"^3\.\d{1,2}$")
-_ARCHS = ("x86_64", "aarch64")
 _PAGE = (("T4", "x86_64"), ("A40", "x86_64"), ("L4", "x86_64"), ("H100", "x86_64"), ("B200", "x86_64"),
          ("RTX 5090", "x86_64"), ("GH200", "aarch64"), ("GB10", "aarch64"))  # fmt: skip
 
@@ -57,6 +57,7 @@ def command(
 ) -> int:
     """Show which sglang releases can work on a machine, and why not the others. From tables, nothing is installed."""
     from sgldoctor import matrix  # noqa: PLC0415 - keeps --help fast
+    from sgldoctor.cli.terminal import show  # noqa: PLC0415
     from sgldoctor.report import matrix as report  # noqa: PLC0415
     from sgldoctor.rules import knowledge  # noqa: PLC0415
 
@@ -74,7 +75,7 @@ def command(
     if as_json or output is Format.JSON:
         sys.stdout.write(report.as_json(cells, newest, target, knowledge.age("health.json")))
     else:
-        _print(list(report.lines(cells, newest, target, _width(), knowledge.age("health.json"))))
+        show(lambda width: report.lines(cells, newest, target, width, knowledge.age("health.json")))
     return int(ExitCode.OK if newest else ExitCode.FINDINGS)
 
 
@@ -85,18 +86,20 @@ def _target(gpu: str | None, driver: str | None, python: str, glibc: str | None,
         UsageError: one of them is none.
     """
     from sgldoctor.matrix import Target  # noqa: PLC0415 - keeps --help fast
-    from sgldoctor.rules.knowledge import gpu as model_of  # noqa: PLC0415
+    from sgldoctor.rules import knowledge  # noqa: PLC0415
 
     if not _PYTHON.match(python):
         raise UsageError(f"{python!r} is no Python version. Name one such as 3.12.")
     for option, value in (("--driver", driver), ("--glibc", glibc)):
         if value is not None and not _VERSION.match(value):
             raise UsageError(f"{value!r} is no version for {option}. Name one such as 535.183 or 2.31.")
-    if arch not in {None, *_ARCHS}:
-        raise UsageError(f"Unknown CPU architecture {arch!r}. Known: {', '.join(_ARCHS)}.")
-    model = model_of(gpu) if gpu else None
-    bound = model.cpu if model and model.cpu in _ARCHS else None
-    machine = arch or bound or (platform.machine() if platform.machine() in _ARCHS else "x86_64")
+    model = knowledge.gpu(gpu) if gpu else None
+    known = knowledge.CPU_ARCHITECTURES
+    if arch:
+        machine = knowledge.cpu_architecture(arch)
+    else:
+        bound = model.cpu if model else None
+        machine = next((cpu for cpu in (bound, platform.machine()) if cpu in known), "x86_64")
     return Target(python, machine, model, driver, glibc)
 
 
@@ -106,7 +109,8 @@ def release(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> int:
     """Show one sglang release: pins, CUDA, kernels, GPUs, Python, and whether it still resolves."""
-    from sgldoctor.report import release as report  # noqa: PLC0415 - keeps --help fast
+    from sgldoctor.cli.terminal import show  # noqa: PLC0415 - keeps --help fast
+    from sgldoctor.report import release as report  # noqa: PLC0415
     from sgldoctor.rules.knowledge import table  # noqa: PLC0415
 
     known = table("sglang.json")["releases"]
@@ -116,20 +120,5 @@ def release(
     if as_json:
         sys.stdout.write(report.as_json(name))
     else:
-        _print(list(report.lines(name, _width())))
+        show(partial(report.lines, name))
     return int(ExitCode.OK)
-
-
-def _width() -> int:
-    from rich.console import Console  # noqa: PLC0415 - keeps --help fast
-
-    return min(Console().width, 110)
-
-
-def _print(lines: list[tuple[str, str]]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - keeps --help fast
-    from rich.text import Text  # noqa: PLC0415
-
-    console = Console(highlight=False, markup=False, emoji=False)
-    for line, style in lines:
-        console.print(Text(line, style=style), soft_wrap=True)

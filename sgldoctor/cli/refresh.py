@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EPILOG = """\b
 Examples:
   sgldoctor rules refresh                        everything
-  sgldoctor rules refresh sglang                 releases and their pins alone, half a minute
+  sgldoctor rules refresh sglang                 releases and their pins alone
   sgldoctor rules refresh sources                flags, variables and start-up assertions of each release
   sgldoctor rules refresh kernels --cache DIR    read new wheels only
 

@@ -116,8 +116,6 @@ def gpus(*, as_json: _Json = False) -> None:
 
 
 _GPUS = ("T4", "V100", "A40", "A10G", "L4", "H100", "B200", "RTX 5090", "GB10", "Jetson Thor")
-_ARCHS = ("x86_64", "aarch64")
-_ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 @app.command(
@@ -147,10 +145,7 @@ def kernels(
     for version in releases:
         if version not in known:
             raise UsageError(f"No kernel release {version!r} is known.{did_you_mean(version, known)}")
-    archs = [_ALIASES.get(name, name) for name in arch or _ARCHS]
-    for name in archs:
-        if name not in _ARCHS:
-            raise UsageError(f"Unknown CPU architecture {name!r}. Known: {', '.join(_ARCHS)}.")
+    archs = [knowledge.cpu_architecture(name) for name in arch or knowledge.CPU_ARCHITECTURES]
     table = kernel_table.rows(models, releases, archs)
     sys.stdout.write(kernel_table.as_json(table, models) if as_json else kernel_table.as_text(table, models))
 

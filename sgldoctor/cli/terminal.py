@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from sgldoctor.report.as_text import lines
-
 if TYPE_CHECKING:
-    from sgldoctor.redact import Redactor
-    from sgldoctor.report.model import Report
+    from collections.abc import Callable, Iterable
 
 WIDEST = 110
 """Columns; longer lines of prose are hard to read."""
@@ -25,8 +22,12 @@ class _Terminal(Console):
         raise BrokenPipeError
 
 
-def show(report: Report, redactor: Redactor) -> None:
-    """Print the text report; commands are never wrapped, so that they can be copied."""
+def show(lines: Callable[[int], Iterable[tuple[str, str]]]) -> None:
+    """Print a text report, never wrapped here, so that commands can be copied.
+
+    Args:
+        lines: gives the lines for a width in columns, each with its style.
+    """
     console = _Terminal(highlight=False, markup=False, emoji=False)
-    for line, style in lines(report, redactor, min(console.width, WIDEST)):
+    for line, style in lines(min(console.width, WIDEST)):
         console.print(Text(line, style=style), soft_wrap=True)

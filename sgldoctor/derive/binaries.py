@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from sgldoctor.binary.symbols import OF_TORCH, OLD_STRING
 from sgldoctor.rules.conditions import specifier_of
 from sgldoctor.rules.knowledge import kernel_window, package_of_library
 from sgldoctor.snapshot import Fact, Facts, Known, Snapshot, Unknown
@@ -13,9 +14,7 @@ Records = list[dict[str, Any]]
 
 _MINOR = re.compile(r"^\d+\.\d+")
 # Symbols of torch's namespaces, and torch's own libraries: what only another torch can supply.
-_OF_TORCH = re.compile(r"^_Z.*(?:3c10|2at|5torch|6caffe2)\d|^lib(?:c10|torch)\w*\.so$")
-# std::string as a parameter before GCC's cxx11 ABI: torch was built with it up to 2.6, the kernels up to 0.1.6.post1.
-_OLD_STRING = re.compile(r"^_Z.*(?:RK|E|P)Ss")
+_OF_TORCH = re.compile(rf"{OF_TORCH}|^lib(?:c10|torch)\w*\.so$")
 _OF_FILE = (
     "kernel.file", "kernel.file_there", "kernel.loads", "kernel.refused",
     "kernel.libraries_missing", "kernel.versions_missing", "kernel.symbols_missing",
@@ -134,7 +133,7 @@ def _described(misfits: Records) -> str | None:
         return None
     name, shown = str(misfits[0].get("name")), misfits[0].get("shown")
     first = name if shown in {None, name} else f"{shown} ({name})"
-    if _OLD_STRING.search(name):
+    if re.search(OLD_STRING, name):
         first += " of the old C++ ABI"
     return first if len(misfits) == 1 else f"{first} and {len(misfits) - 1} more"
 

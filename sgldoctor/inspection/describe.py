@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sgldoctor.binary.elf import Elf, ElfError
+from sgldoctor.binary.symbols import OF_TORCH, OLD_STRING
 from sgldoctor.rules.knowledge import torch_exporting
 
 if TYPE_CHECKING:
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
 
     from sgldoctor.binary.stream import Buffer
 
-_TORCH = re.compile(r"^_Z.*(?:3c10|2at|5torch|6caffe2)\d")
+_OF_TORCH = re.compile(OF_TORCH)
 _CUDART = re.compile(r"^libcudart\.so\.(\d+)")
 _CUDA_LIBRARY = re.compile(r"^lib(?:cublas|cublasLt|cudart|nvrtc|nvJitLink)\.so\.(\d+)$")
-# std::__cxx11::basic_string in a mangled name, and the old ABI's std::string
-_CXX11, _OLD = re.compile(r"NSt7__cxx11"), re.compile(r"^_Z.*(?:RK|E|P)Ss")
+_CXX11 = "NSt7__cxx11"  # std::__cxx11 in a mangled name
+_OLD = re.compile(OLD_STRING)
 _FOR_PYTHON = re.compile(r"\.cpython-(\d)(\d+)")
 _SYSTEM = re.compile(r"^(?:lib(?:c|m|dl|rt|pthread|util)\.so|ld-linux)")
 
@@ -61,7 +62,7 @@ def describe(file: str, data: Buffer) -> Library:
         undefined = elf.undefined()
         versions = elf.versions_needed
         cuda = next((m[1] for name in elf.needed for p in (_CUDART, _CUDA_LIBRARY) if (m := p.match(name))), None)
-        fitting = torch_exporting([name for name in undefined if _TORCH.match(name)], cuda)
+        fitting = torch_exporting([name for name in undefined if _OF_TORCH.match(name)], cuda)
         match = _FOR_PYTHON.search(file)
         found = Library(
             file,
@@ -83,7 +84,7 @@ def describe(file: str, data: Buffer) -> Library:
 def _abi(undefined: Iterable[str]) -> str | None:
     """Return ``cxx11`` or ``old``, by how the symbols that are asked for pass strings; None where none does."""
     names = list(undefined)
-    if any(_CXX11.search(name) for name in names):
+    if any(_CXX11 in name for name in names):
         return "cxx11"
     return "old" if any(_OLD.search(name) for name in names) else None
 

@@ -6,9 +6,10 @@ import re
 from posixpath import basename, dirname, join
 from typing import TYPE_CHECKING, Any
 
+from sgldoctor.binary.symbols import OF_TORCH
 from sgldoctor.probes import extensions
 from sgldoctor.probes.engine import folder_of
-from sgldoctor.probes.loader import DRIVER, TORCH_SYMBOL, Failure, Process
+from sgldoctor.probes.loader import DRIVER, Failure, Process
 from sgldoctor.probes.torch_import import for_this_python, load_torch
 from sgldoctor.snapshot import Fact, Facts, Known, Unknown
 
@@ -135,7 +136,7 @@ def _contents(system: System, path: str) -> dict[str, Any]:
     except OSError:
         targets = None
     cuda = next((match[1] for name in library["needed"] if (match := _CUDART.match(name))), None)
-    fitting = torch_exporting(system.undefined(path, TORCH_SYMBOL), cuda)
+    fitting = torch_exporting(system.undefined(path, OF_TORCH), cuda)
     return {"targets": targets, "cuda_major": cuda, "fits": " ".join(fitting) if fitting is not None else None}
 
 

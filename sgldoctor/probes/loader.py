@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from posixpath import basename, dirname, join, normpath
 from typing import TYPE_CHECKING, Any
 
+from sgldoctor.binary.symbols import OF_TORCH
 from sgldoctor.system import NotObservableError
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ _DEFAULT_FOLDERS = {
     "x86_64": ("/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"),
     "aarch64": ("/lib/aarch64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"),
 }
-# Mangled names of torch's namespaces: c10, at, torch, caffe2.
-TORCH_SYMBOL = r"^_Z.*(?:3c10|2at|5torch|6caffe2)\d"
 # Functions of the CUDA libraries, of which another version may have been found. All symbols of torch's own libraries
 # would take 0.2 s; those that the wheel itself brings belong together.
 _CUDA_SYMBOL = r"^(?:nccl|cudnn|cublas|cusparse|cusolver|cufft|curand|cufile|nvshmem|nvrtc|nvJitLink)"
@@ -163,7 +162,7 @@ class Process:
         new = [item for item in added if item.real not in before[1]]
         failures += [failure for item in new for failure in self._missing_versions(item)]
         if failures:
-            failures += self._missing_symbols(first, added, TORCH_SYMBOL)
+            failures += self._missing_symbols(first, added, OF_TORCH)
         else:
             for item in _in_order_of_binding(new):
                 failures += self._missing_symbols(item, added, "" if item is first or self.thorough else _CUDA_SYMBOL)

@@ -19,8 +19,10 @@ from packaging.version import Version
 
 from sgldoctor.binary import fatbin
 from sgldoctor.binary.elf import Elf, ElfError
+from sgldoctor.binary.symbols import OF_TORCH
 from sgldoctor.refresh.index import PackageIndexError
 from sgldoctor.refresh.members import open_wheel
+from sgldoctor.rules.knowledge import CPU_ARCHITECTURES
 
 if TYPE_CHECKING:
     import mmap
@@ -46,15 +48,14 @@ _OTHERS = re.compile(r"(?:sgl_kernel|deep_gemm)/\w+\.abi3\.so")
 TORCH_LIBRARIES = tuple(
     f"torch/lib/lib{name}.so" for name in ("c10", "c10_cuda", "torch", "torch_cpu", "torch_cuda", "torch_python")
 )
-ARCHITECTURES = ("x86_64", "aarch64")
-"""Whose GPU targets are read; the first one's symbols decide which torch fits."""
+_SYMBOLS_OF = "x86_64"  # its wheels' symbols decide which torch fits
 
 SOURCE = (
     "the package index: the libraries in the wheels of sgl-kernel and sglang-kernel, and in those of torch "
     "for x86_64 and CPython 3.12"
 )
 _ATTEMPTS = 3
-_TORCH_SYMBOL = re.compile(r"_Z.*?(?:3c10|2at|5torch|6caffe2)\d")
+_TORCH_SYMBOL = re.compile(OF_TORCH)
 _CUDA = re.compile(r"lib(?:cudart|cublas|cublasLt|nvrtc)\.so\.(\d+)")
 _SYSTEM = re.compile(r"(?:ld-linux.*|lib(?:c|dl|gcc_s|m|pthread|rt|stdc\+\+))\.so\.\d+")
 _SYMBOL = struct.Struct("<IBBH16x")  # name, info, other, section
@@ -80,7 +81,7 @@ def refresh(index: PackageIndex, folder: Path, generated_at: str, cache: Path) -
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         for project in KERNELS:
             rows[project], listed = {}, index.files(project)
-            for arch in ARCHITECTURES:
+            for arch in CPU_ARCHITECTURES:
                 files = _wheels(listed, rf"manylinux\w*_{arch}")
                 told = pool.map(lambda file: _told(index, file, cache, _kernel), files.values())
                 for version, facts in zip(files, told, strict=True):
@@ -172,7 +173,7 @@ def _told(index: PackageIndex, file: IndexFile, cache: Path, read: Callable[[Whe
 def _kernel(wheel: Wheel) -> dict[str, Any]:
     name = next((name for name in KERNEL_LIBRARIES if name in wheel.names()), KERNEL_LIBRARIES[0])
     others = set[str]()
-    for other in wheel.names() if ARCHITECTURES[0] in wheel.name else ():
+    for other in wheel.names() if _SYMBOLS_OF in wheel.name else ():
         if _OTHERS.fullmatch(other) and other != name:
             with wheel.library(other) as data:
                 others.update(filter(_TORCH_SYMBOL.match, Elf(data).undefined()))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.version import Version
 
 from sgldoctor.refresh.index import PackageIndexError
-from sgldoctor.rules.knowledge import kernel_fits, kernel_for_torch, table
+from sgldoctor.rules.knowledge import PYTHONS, kernel_fits, kernel_for_torch, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,15 +26,14 @@ if TYPE_CHECKING:
 
 TABLE = "health.json"
 OLDEST = Version("0.4.0")
-"""Releases before it take their torch from vllm; nobody asks for them any more."""
+"""The oldest release whose health is looked into; those before it take their torch from vllm."""
 
-PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 PLATFORMS = {"x86_64": "x86_64-manylinux_2_34", "aarch64": "aarch64-manylinux_2_34"}
 SOURCE = "uv pip compile of sglang[all]==V, default pre-release mode, builds allowed, manylinux_2_34"
 WORKERS = 2
 """Resolutions at once; each keeps a core busy."""
 
-_TIMEOUT = 600  # seconds; the longest seen took 70, building metadata of an old flashinfer
+_TIMEOUT = 600  # seconds
 _MOST_OVERRIDES = 3
 _KEPT = (
     "torch", "torchvision", "torchaudio", "triton", "flashinfer-python", "flashinfer-cubin", "sgl-kernel",
@@ -44,7 +43,6 @@ _PINNED = re.compile(r"^([A-Za-z0-9][\w.-]*)==([^\s;]+)", re.MULTILINE)
 _REASON = re.compile(r"Because .*?(?:cannot be used|are unsatisfiable|are incompatible)", re.DOTALL)
 _NO_VERSION = re.compile(r"there is no version of ([\w.-]+)(?:\[[^\]]*\])?==([\w.!+]+)")
 _YANKED = re.compile(r"([\w.-]+)==([\w.!+]+) was yanked")
-_GONE = re.compile(r"([\w.-]+) was not found in the package registry")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import textwrap
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sgldoctor.gpu_code import running
+from sgldoctor.report.entry import entry
 from sgldoctor.rules.knowledge import package_of_library, serves_some_gpus, torch_span
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from sgldoctor.rules.knowledge import GpuModel
 
 SCHEMA_VERSION = 1
-_INDENT = 14
+_entry = partial(entry, indent=14)
 _MOST_NAMES = 6
 
 
@@ -87,15 +88,6 @@ def _on(library: Library, gpu: GpuModel, width: int) -> Iterator[tuple[str, str]
         yield from _entry(gpu.name, f"no code for {gpu.capability}; SGLang does not use this file there", width, "")
     else:
         yield from _entry(gpu.name, f"no, it holds no code for compute capability {gpu.capability}", width, "red")
-
-
-def _entry(label: str, text: str, width: int, style: str) -> Iterator[tuple[str, str]]:
-    first = f"  {label}".ljust(_INDENT) if len(label) < _INDENT - 2 else f"  {label}  "
-    for line in textwrap.wrap(
-        text, width, initial_indent=first, subsequent_indent=" " * _INDENT, break_long_words=False,
-        break_on_hyphens=False,
-    ):  # fmt: skip
-        yield line, style
 
 
 def _listed(missing: tuple[str, ...]) -> str:

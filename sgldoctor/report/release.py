@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import textwrap
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
 from sgldoctor.matrix import Target, in_short, judge, releases
-from sgldoctor.rules.knowledge import age, health, kernel_gpu_code, table
+from sgldoctor.report.entry import entry
+from sgldoctor.rules.knowledge import CPU_ARCHITECTURES, PYTHONS, age, health, kernel_gpu_code, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCHEMA_VERSION = 1
-PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-_ARCHS = ("x86_64", "aarch64")
-_INDENT = 22
+_entry = partial(entry, indent=22)
 
 
 def document(release: str) -> dict[str, Any]:
@@ -40,7 +39,7 @@ def document(release: str) -> dict[str, Any]:
         "pins": pins,
         "cuda": table("kernel_abi.json")["cuda"].get(torch),
         "gpu_code": {
-            arch: kernel_gpu_code(package, kernel, arch) for arch in _ARCHS if package and kernel
+            arch: kernel_gpu_code(package, kernel, arch) for arch in CPU_ARCHITECTURES if package and kernel
         },
         "flags": _flags(release),
         "health": {python: _health(release, "x86_64", python) for python in PYTHONS},
@@ -133,12 +132,3 @@ def _state(row: dict[str, Any]) -> str:
     if row["override"]:
         text += f" It works with the override {', '.join(row['override'])}."
     return text + (f" Nearest release that works: {row['nearest']}." if row["nearest"] else "")
-
-
-def _entry(label: str, text: str, width: int, style: str) -> Iterator[tuple[str, str]]:
-    first = f"  {label}".ljust(_INDENT)
-    for line in textwrap.wrap(
-        text, width, initial_indent=first, subsequent_indent=" " * _INDENT, break_long_words=False,
-        break_on_hyphens=False,
-    ):  # fmt: skip
-        yield line, style

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from packaging.version import parse as parse_version
@@ -32,7 +32,26 @@ class GpuModel:
     cpu: str
 
 
-@lru_cache(maxsize=8)
+CPU_ARCHITECTURES = ("x86_64", "aarch64")
+"""The processors that the tables and the wheels of the kernels are for, by the names in wheel tags."""
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+"""The Pythons for which health.json says whether a release resolves."""
+_CPU_ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+def cpu_architecture(name: str) -> str:
+    """Return a processor's name as in wheel tags.
+
+    Raises:
+        UsageError: the tables know nothing of it.
+    """
+    known = _CPU_ALIASES.get(name, name)
+    if known not in CPU_ARCHITECTURES:
+        raise UsageError(f"Unknown CPU architecture {name!r}. Known: {', '.join(CPU_ARCHITECTURES)}.")
+    return known
+
+
+@cache
 def table(name: str) -> dict[str, Any]:
     """Return one table of rules/knowledge by its file name.
 

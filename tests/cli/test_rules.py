@@ -11,7 +11,8 @@ from sgldoctor.cli.app import run
 GPUS = ["A40", "A10G", "L4", "T4", "V100", "H100", "B200", "RTX 5090", "GB10", "Jetson Thor"]
 RELEASES = ["0.1.5", "0.3.5", "0.3.15", "0.3.21", "0.4.4", "0.4.10"]
 AMPERE_TO_HOPPER = ["sm_80", "sm_80", "sm_89"]
-# Read with cuobjdump in common_ops of each wheel, in the order of GPUS; None where nothing runs.
+# What common_ops of each wheel holds, in the order of GPUS; None where nothing runs. cuobjdump listed 0.3.5 and 0.3.15
+# and 0.4.10 for x86_64 (fixtures/gpu_code/cuobjdump.json); the others were read from the headers of their fat binaries.
 TRUTH = {
     ("0.1.5", "x86_64"): [*AMPERE_TO_HOPPER, "sm_75", None, "sm_90a", None, None, None, None],
     ("0.3.5", "x86_64"): [*AMPERE_TO_HOPPER, "sm_75", None, "sm_90a", None, None, None, None],
