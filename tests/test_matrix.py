@@ -57,9 +57,9 @@ def test_turing_ends_with_the_last_kernels_that_hold_code_for_it() -> None:
     assert found
     version = judge(found, Target(gpu=gpu("T4"))).versions["sgl-kernel"]
     assert "sm_75" in (kernel_gpu_code("sgl-kernel", version, "x86_64") or [])
-    later = [r for r in releases() if Version(r) > Version(found) and not Version(r).is_prerelease]
-    assert all("hold no code for" in judge(r, Target(gpu=gpu("T4"))).reason or
-               judge(r, Target(gpu=gpu("T4"))).status is not Status.WORKS for r in later)  # fmt: skip
+    later = [judge(r, Target(gpu=gpu("T4"))) for r in releases() if Version(r) > Version(found)]
+    assert {cell.status for cell in later} == {Status.BROKEN}
+    assert all(cell.reason.endswith("hold no code for NVIDIA T4 (7.5)") for cell in later)
 
 
 def test_nothing_works_on_volta_and_it_says_so() -> None:

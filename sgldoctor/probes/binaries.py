@@ -94,8 +94,14 @@ def _record(failure: Failure) -> dict[str, Any]:
 
 def _chooses(system: System, kernel: str) -> bool:
     """Return whether these kernels choose among libraries for GPUs (0.3.13 on): what lies there may be left over."""
+    texts = _python_of(system, kernel)
+    return not texts or any('"sm100"' in text for text in texts)
+
+
+def _python_of(system: System, kernel: str) -> list[str]:
+    """Return the texts of the Python files by which sgl_kernel finds and loads its library."""
     paths = [path for name in ("__init__.py", "load_utils.py") if system.kind(path := join(kernel, name)) == "file"]
-    return not paths or any('"sm100"' in system.read_text(path) for path in paths)
+    return [system.read_text(path) for path in paths]
 
 
 def _load(system: System, process: Process, path: str) -> list[Failure]:
@@ -146,9 +152,8 @@ def _cuda_folder_found(system: System, kernel: str) -> Fact:
     Their own search: CUDA_HOME, CUDA_PATH, the folder above nvcc, /usr/local/cuda; it must hold lib or lib64, or
     libcudart.so.12 somewhere below.
     """
-    paths = [path for name in ("__init__.py", "load_utils.py") if system.kind(path := join(kernel, name)) == "file"]
     try:
-        if not any(_SEARCHES in system.read_text(path) for path in paths):
+        if not any(_SEARCHES in text for text in _python_of(system, kernel)):
             return Known(None, "these kernels do not search for it")
     except OSError as error:
         return Unknown(f"{kernel} cannot be read: {error.strerror or error}")

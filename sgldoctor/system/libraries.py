@@ -26,7 +26,7 @@ class Libraries:
 
     def __init__(self, open_file: Callable[[str], int]) -> None:
         self._open_file = open_file
-        self._read: dict[str, tuple[Elf, mmap]] = {}
+        self._read: dict[str, Elf] = {}
         self._caches: dict[tuple[str, str], dict[str, list[str]]] = {}
 
     def library(self, path: str) -> dict[str, Any]:
@@ -35,7 +35,7 @@ class Libraries:
         Of a file of another word size, which the loader passes over, ``machine`` is ``other``.
         """
         try:
-            elf, _ = self._elf(path)
+            elf = self._elf(path)
             needed, defined = elf.versions_needed, elf.versions_defined
         except OtherClassError as error:
             return {"problem": str(error), "machine": "other"}
@@ -52,7 +52,7 @@ class Libraries:
         """Return the symbols that a library asks for and whose names match a pattern."""
         wanted = re.compile(pattern)
         try:
-            return [name for name in self._elf(path)[0].undefined() if wanted.search(name)]
+            return [name for name in self._elf(path).undefined() if wanted.search(name)]
         except ElfError as error:
             raise _unreadable(path, error) from error
 
@@ -66,19 +66,19 @@ class Libraries:
             if not missing:
                 return []
             try:
-                elf, _ = self._elf(other)
+                elf = self._elf(other)
                 missing = {name: wanted for name, wanted in missing.items() if not elf.exports(*wanted)}
             except ElfError as error:
                 raise _unreadable(other, error) from error
         try:
-            return self._elf(path)[0].bound(missing) if missing else []
+            return self._elf(path).bound(missing) if missing else []
         except ElfError as error:
             raise _unreadable(path, error) from error
 
     def gpu_code(self, path: str) -> list[str]:
         """Return the targets of the GPU code in a library, such as ``[sm_90a, compute_90]``."""
         try:
-            elf, _ = self._elf(path)
+            elf = self._elf(path)
             with os.fdopen(self._open_file(path), "rb") as file:
                 return elf.gpu_code(FileWindow(file.fileno()))
         except ElfError as error:
@@ -96,13 +96,13 @@ class Libraries:
                 raise OSError(f"{path}: {error}") from error
         return self._caches[key].get(name, [])
 
-    def _elf(self, path: str) -> tuple[Elf, mmap]:
+    def _elf(self, path: str) -> Elf:
         if path not in self._read:
             with os.fdopen(self._open_file(path), "rb") as file:
                 if not os.fstat(file.fileno()).st_size:
                     raise NotElfError("it is empty")
                 data = mmap(file.fileno(), 0, access=ACCESS_READ)
-            self._read[path] = (Elf(data), data)
+            self._read[path] = Elf(data)
         return self._read[path]
 
 
