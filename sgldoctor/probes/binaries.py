@@ -48,7 +48,8 @@ def probe(system: System, executable: str, folders: list[str], python: str | Non
         process = Process(system, system.real_path(executable), environ.get("LD_LIBRARY_PATH", ""))
         process.preload(environ.get("LD_PRELOAD", ""))
     except OSError as error:
-        return dict.fromkeys(FACTS, Unknown(f"{executable} cannot be read: {error.strerror or error}"))
+        reason = error.strerror or error
+        return dict.fromkeys(FACTS, Unknown(f"{executable} or what is loaded before it cannot be read: {reason}"))
     facts: Facts = dict.fromkeys(FACTS, Known(None, "sgl_kernel is not installed"))
     facts["torch.failures"] = failures = _torch(system, process, folders, torch, python)
     if kernel is not None:
