@@ -6,7 +6,6 @@ libraries, and one that none of them supplies stops the import.
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 import struct
@@ -20,6 +19,7 @@ from packaging.version import Version
 from sgldoctor.binary import fatbin
 from sgldoctor.binary.elf import Elf, ElfError
 from sgldoctor.binary.symbols import OF_TORCH
+from sgldoctor.refresh import cache
 from sgldoctor.refresh.index import PackageIndexError
 from sgldoctor.refresh.members import open_wheel
 from sgldoctor.rules.knowledge import CPU_ARCHITECTURES
@@ -54,6 +54,9 @@ SOURCE = (
     "the package index: the libraries in the wheels of sgl-kernel and sglang-kernel, and in those of torch "
     "for x86_64 and CPython 3.12"
 )
+READER = "libraries-1"
+"""Part of the names in the cache: to be raised whenever this module reads wheels otherwise."""
+
 _ATTEMPTS = 3
 _TORCH_SYMBOL = re.compile(OF_TORCH)
 _CUDA = re.compile(r"lib(?:cudart|cublas|cublasLt|nvrtc)\.so\.(\d+)")
@@ -62,19 +65,19 @@ _SYMBOL = struct.Struct("<IBBH16x")  # name, info, other, section
 _BINDINGS, _VISIBILITIES = frozenset({1, 2, 10}), frozenset({0, 3})  # those that the loader takes
 
 
-def refresh(index: PackageIndex, folder: Path, generated_at: str, cache: Path) -> Path:
+def refresh(index: PackageIndex, folder: Path, generated_at: str, kept: Path) -> Path:
     """Write the table anew and return its path; an interrupted run leaves the old table as it was.
 
     Args:
         index: where the wheels are.
         folder: where the table goes.
         generated_at: the time to write into it.
-        cache: a folder for what each wheel said, so that the next run reads new wheels alone.
+        kept: a folder for what each wheel said, so that the next run reads new wheels alone.
 
     Raises:
         PackageIndexError: the index does not answer, or with what cannot be used.
     """
-    cache.mkdir(parents=True, exist_ok=True)
+    kept.mkdir(parents=True, exist_ok=True)
     rows: dict[str, dict[Version, dict[str, Any]]] = {}
     symbols: dict[tuple[str, Version], frozenset[str]] = {}
     others: set[str] = set()
@@ -83,7 +86,7 @@ def refresh(index: PackageIndex, folder: Path, generated_at: str, cache: Path) -
             rows[project], listed = {}, index.files(project)
             for arch in CPU_ARCHITECTURES:
                 files = _wheels(listed, rf"manylinux\w*_{arch}")
-                told = pool.map(lambda file: _told(index, file, cache, _kernel), files.values())
+                told = pool.map(lambda file: _told(index, file, kept, _kernel), files.values())
                 for version, facts in zip(files, told, strict=True):
                     names, targets, more = facts.pop("symbols"), facts.pop("targets"), facts.pop("others")
                     symbols.setdefault((project, version), frozenset(names))
@@ -92,7 +95,7 @@ def refresh(index: PackageIndex, folder: Path, generated_at: str, cache: Path) -
         wanted = frozenset(others).union(*symbols.values())
         files = _wheels(index.files("torch"), r"cp312-cp312-manylinux\w*_x86_64")
         files = {version: file for version, file in files.items() if version >= OLDEST_TORCH}
-        told = pool.map(lambda file: _supplied(_told(index, file, cache, _torch), wanted), files.values())
+        told = pool.map(lambda file: _supplied(_told(index, file, kept, _torch), wanted), files.values())
         torches = dict(zip(files, told, strict=True))
     if not torches or not wanted:
         raise PackageIndexError("the package index lists no wheels of torch or of the kernels")
@@ -149,12 +152,13 @@ def _wheels(listed: list[IndexFile], tags: str) -> dict[Version, IndexFile]:
     return {version: found[version][1] for version in sorted(found)}
 
 
-def _told(index: PackageIndex, file: IndexFile, cache: Path, read: Callable[[Wheel], dict[str, Any]]) -> dict[str, Any]:
+def _told(
+    index: PackageIndex, file: IndexFile, folder: Path, read: Callable[[Wheel], dict[str, Any]]
+) -> dict[str, Any]:
     """Return what a wheel says, from the cache where it stands there."""
-    path = cache / f"{file.name}.json.gz"
-    if path.exists():
-        kept: dict[str, Any] = json.loads(gzip.decompress(path.read_bytes()))
-        return kept
+    path = cache.place(folder, file, READER)
+    if (kept := cache.load(path)) is not None:
+        return dict(kept)
     for attempt in range(_ATTEMPTS):
         try:
             told = read(open_wheel(index, file.url))
@@ -164,9 +168,7 @@ def _told(index: PackageIndex, file: IndexFile, cache: Path, read: Callable[[Whe
         except PackageIndexError:
             if attempt == _ATTEMPTS - 1:
                 raise
-    beside = path.with_suffix(".new")
-    beside.write_bytes(gzip.compress(json.dumps(told).encode()))
-    beside.replace(path)
+    cache.store(path, told)
     return told
 
 

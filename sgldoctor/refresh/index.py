@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
+import threading
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ RETRIES = 4
 _INDEX_VARIABLES = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")
 _PIP_DEFAULT = re.compile(r"Base URL of the Python Package Index \(default (https?://[^\s)]+)\)")
 _BLOCK = 1 << 16
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)  # the last: encrypted, or an unknown method
 
 
@@ -44,6 +47,8 @@ class IndexFile:
     uploaded: str | None
     yanked: bool
     has_metadata: bool
+    sha256: str | None = None
+    metadata_sha256: str | None = None
 
 
 def find_index(system: System) -> str:
@@ -75,6 +80,7 @@ class PackageIndex:
     def __init__(self, url: str, connections: int, certificates: str | None = None) -> None:
         if urlsplit(url).scheme not in {"http", "https"}:
             raise PackageIndexError("the package index must be an http or https URL")
+        self._read, self._reading = 0, threading.Lock()
         self._url = url.rstrip("/")
         retry = Retry(
             total=RETRIES, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504),
@@ -86,6 +92,16 @@ class PackageIndex:
             self._session.verify = certificates
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=connections, max_retries=retry))
+
+    @property
+    def read(self) -> int:
+        """Return how many bytes of answers came so far, as they were sent, without their headers."""
+        return self._read
+
+    def count(self, answer: requests.Response) -> None:
+        """Add what was read of an answer."""
+        with self._reading:
+            self._read += answer.raw.tell()
 
     def files(self, project: str) -> list[IndexFile]:
         """Return all files of a project, as JSON or as HTML, whichever the index answers with."""
@@ -102,9 +118,14 @@ class PackageIndex:
         return [_from_anchor(name, attributes, answer.url) for name, attributes in parser.found]
 
     def metadata(self, wheel: IndexFile) -> bytes:
-        """Return a wheel's METADATA: the file beside it where offered, else that part of the wheel alone."""
+        """Return a wheel's METADATA: the file beside it where offered, else that part of the wheel alone.
+
+        Raises:
+            PackageIndexError: no answer, no readable wheel, or another file than the index lists.
+        """
         if wheel.has_metadata:
-            return self.get(f"{wheel.url}.metadata").content
+            content = self.get(f"{wheel.url}.metadata").content
+            return _listed(content, wheel.metadata_sha256, f"the METADATA of {wheel.name}")
         try:
             with zipfile.ZipFile(io.BufferedReader(_RemoteFile(self, wheel.url), _BLOCK)) as archive:
                 for name in archive.namelist():
@@ -113,6 +134,14 @@ class PackageIndex:
         except _UNREADABLE as error:
             raise PackageIndexError(f"{wheel.name} is no readable wheel: {error}") from error
         raise PackageIndexError(f"{wheel.name} holds no METADATA")
+
+    def whole(self, file: IndexFile) -> bytes:
+        """Return all of a file.
+
+        Raises:
+            PackageIndexError: no answer, or another file than the index lists.
+        """
+        return _listed(self.get(file.url).content, file.sha256, file.name)
 
     def get(self, url: str, **headers: str) -> requests.Response:
         """Fetch a URL.
@@ -128,7 +157,14 @@ class PackageIndex:
             raise PackageIndexError(f"the package index does not answer for {name}: {problem}") from None
         if not answer.ok:
             raise PackageIndexError(f"the package index answers {answer.status_code} for {name}")
+        self.count(answer)
         return answer
+
+
+def _listed(content: bytes, sha256: str | None, name: str) -> bytes:
+    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+        raise PackageIndexError(f"{name} is not the file that the package index lists: its SHA-256 digest is another")
+    return content
 
 
 class _RemoteFile(io.RawIOBase):
@@ -191,16 +227,28 @@ class _Anchors(HTMLParser):
 
 
 def _from_json(row: dict[str, Any], page: str) -> IndexFile:
+    metadata = row.get("core-metadata") or row.get("dist-info-metadata")
     return IndexFile(
         row["filename"], urljoin(page, row["url"]), row.get("requires-python"), row.get("upload-time"),
-        bool(row.get("yanked")), bool(row.get("core-metadata") or row.get("dist-info-metadata")),
+        bool(row.get("yanked")), bool(metadata), _sha256(row.get("hashes")), _sha256(metadata),
     )  # fmt: skip
+
+
+def _sha256(digests: object) -> str | None:
+    digest = digests.get("sha256") if isinstance(digests, dict) else None
+    return digest.lower() if isinstance(digest, str) and _SHA256.fullmatch(digest) else None
 
 
 def _from_anchor(name: str, attributes: dict[str, str | None], page: str) -> IndexFile:
     offered = attributes.get("data-core-metadata") or attributes.get("data-dist-info-metadata")
+    url, _, digest = urljoin(page, attributes.get("href") or "").partition("#")
     return IndexFile(
-        name, urljoin(page, attributes.get("href") or "").partition("#")[0],
-        attributes.get("data-requires-python"), attributes.get("data-upload-time"),
-        "data-yanked" in attributes, offered not in {None, "", "false"},
+        name, url, attributes.get("data-requires-python"), attributes.get("data-upload-time"),
+        "data-yanked" in attributes, offered not in {None, "", "false"}, _named(digest), _named(offered),
     )  # fmt: skip
+
+
+def _named(digest: str | None) -> str | None:
+    """Return the digest of ``sha256=...``."""
+    kind, _, value = (digest or "").partition("=")
+    return _sha256({kind: value})

@@ -249,7 +249,10 @@ def _stream(index: PackageIndex, url: str, span: str) -> Iterator[bytes]:
         with closing(answer):
             if answer.status_code != requests.codes.partial:
                 raise PackageIndexError(f"the package index answers {answer.status_code} for a part of {name}")
-            yield from answer.iter_content(_PIECE)
+            try:
+                yield from answer.iter_content(_PIECE)
+            finally:
+                index.count(answer)
     except requests.RequestException as error:
         problem = type(error).__name__
         raise PackageIndexError(f"the package index does not answer for {name}: {problem}") from None

@@ -18,6 +18,7 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion, Version
 
+from sgldoctor.refresh import cache
 from sgldoctor.refresh.index import PackageIndexError
 
 if TYPE_CHECKING:
@@ -56,12 +57,19 @@ _MACHINE = {
 """The machine for which markers are judged: the most common one that SGLang is installed on."""
 
 
-def refresh(index: PackageIndex, folder: Path, generated_at: str) -> Path:
+def refresh(index: PackageIndex, folder: Path, generated_at: str, kept: Path) -> Path:
     """Write the table anew and return its path; an interrupted run leaves the old table as it was.
+
+    Args:
+        index: where the wheels are.
+        folder: where the table goes.
+        generated_at: the time to write into it.
+        kept: a folder for each METADATA, so that the next run reads those of new wheels alone.
 
     Raises:
         PackageIndexError: the index does not answer, or with what cannot be used.
     """
+    kept.mkdir(parents=True, exist_ok=True)
     by_version: defaultdict[Version, list[IndexFile]] = defaultdict(list)
     for file in index.files(PROJECT):
         if version := version_of(file.name):
@@ -70,7 +78,7 @@ def refresh(index: PackageIndex, folder: Path, generated_at: str) -> Path:
     if not versions:
         raise PackageIndexError(f"the package index lists no release of {PROJECT}")
     with ThreadPoolExecutor(CONNECTIONS) as pool:
-        rows = list(pool.map(lambda version: release(index, by_version[version]), versions))
+        rows = list(pool.map(lambda version: release(index, by_version[version], kept), versions))
     source = f"the package index: file list of {PROJECT} and the METADATA of one wheel per release"
     path = folder / TABLE
     beside = path.with_suffix(".json.new")
@@ -94,7 +102,7 @@ def version_of(name: str) -> Version | None:
         return None
 
 
-def release(index: PackageIndex, files: list[IndexFile]) -> dict[str, Any]:
+def release(index: PackageIndex, files: list[IndexFile], kept: Path) -> dict[str, Any]:
     """Return the row of one release; fields that would be empty are left out."""
     wheels = sorted((file for file in files if file.name.endswith(".whl")), key=lambda file: file.name)
     row: dict[str, Any] = {
@@ -106,26 +114,36 @@ def release(index: PackageIndex, files: list[IndexFile]) -> dict[str, Any]:
     }
     if wheels:
         wheel = next((file for file in wheels if "x86_64" in file.name), wheels[0])
-        metadata = _metadata(wheel.name, index.metadata(wheel))
+        metadata = read_metadata(index, wheel, kept)
         row["requires_python"] = row["requires_python"] or metadata.get("requires_python")
         row |= pins(metadata)
     return {key: value for key, value in row.items() if value not in (None, [], {})}
 
 
-def _metadata(wheel: str, content: bytes) -> RawMetadata:
-    """Return METADATA read, provided that it is that of the wheel: any text can be read as some METADATA."""
+def read_metadata(index: PackageIndex, wheel: IndexFile, kept: Path) -> RawMetadata:
+    """Return a wheel's METADATA, from the cache where it stands there.
+
+    Raises:
+        PackageIndexError: no answer, or it is not that of the wheel: any text can be read as some METADATA.
+    """
+    path = cache.place(kept, wheel, "metadata-1")
+    text = cache.load(path)
+    content = text if text is not None else index.metadata(wheel).decode("utf-8", "replace")
     metadata, _ = parse_email(content)
+    name, version, _build, _tags = parse_wheel_filename(wheel.name)
     try:
         told = Version(metadata.get("version", ""))
     except InvalidVersion:
         told = None
-    if canonicalize_name(metadata.get("name", "")) != PROJECT or told != version_of(wheel):
-        raise PackageIndexError(f"the METADATA of {wheel} is not that of this release")
+    if canonicalize_name(metadata.get("name", "")) != name or told != version:
+        raise PackageIndexError(f"the METADATA of {wheel.name} is not that of this release")
     for line in metadata.get("requires_dist", []):
         try:
             Requirement(line)
         except InvalidRequirement as error:
-            raise PackageIndexError(f"the METADATA of {wheel} holds a bad requirement: {line}") from error
+            raise PackageIndexError(f"the METADATA of {wheel.name} holds a bad requirement: {line}") from error
+    if text is None:
+        cache.store(path, content)
     return metadata
 
 

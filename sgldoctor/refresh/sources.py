@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import gzip
 import hashlib
 import io
 import json
@@ -18,7 +17,7 @@ from collections import defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from sgldoctor.refresh import flags
+from sgldoctor.refresh import cache, flags
 from sgldoctor.refresh.index import _UNREADABLE, PackageIndexError
 from sgldoctor.refresh.sglang import PROJECT, version_of
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 TABLES = ("flags.json", "variables.json", "assertions.json")
 SOURCE = f"the package index: the Python files in one wheel of {PROJECT} per release"
-READER = 1
+READER = "sources-1"
 """Part of the names in the cache: to be raised whenever this module or flags.py reads wheels otherwise."""
 
 _AHEAD = 3  # wheels fetched and not yet read, each of 6 MB at most
@@ -49,23 +48,23 @@ _HOWS = {"read": "ranges", "set": "sets", "test": "tests"}
 """Who uses a variable, what counts most first, and the name of the field with the releases where it is so."""
 
 
-def refresh(index: PackageIndex, folder: Path, generated_at: str, cache: Path) -> list[Path]:
+def refresh(index: PackageIndex, folder: Path, generated_at: str, kept: Path) -> list[Path]:
     """Write the tables anew and return their paths; an interrupted run leaves the old tables as they were.
 
     Args:
         index: where the wheels are.
         folder: where the tables go.
         generated_at: the time to write into them.
-        cache: a folder for what each wheel said, so that the next run reads new wheels alone.
+        kept: a folder for what each wheel said, so that the next run reads new wheels alone.
 
     Raises:
         PackageIndexError: the index does not answer, or with what cannot be used.
     """
-    cache.mkdir(parents=True, exist_ok=True)
+    kept.mkdir(parents=True, exist_ok=True)
     wheels = _wheels(index.files(PROJECT))
     if not wheels:
         raise PackageIndexError(f"the package index lists no wheel of {PROJECT}")
-    told = dict(zip(map(str, wheels), _told(index, list(wheels.values()), cache), strict=True))
+    told = dict(zip(map(str, wheels), _told(index, list(wheels.values()), kept), strict=True))
     paths = []
     for name, rows in zip(TABLES, (_flags(told), _variables(told), _assertions(told)), strict=True):
         path = folder / name
@@ -96,11 +95,10 @@ def _wheels(listed: list[IndexFile]) -> dict[Version, IndexFile]:
     return {version: found[version] for version in sorted(found)}
 
 
-def _told(index: PackageIndex, wheels: list[IndexFile], cache: Path) -> Iterator[dict[str, Any]]:
+def _told(index: PackageIndex, wheels: list[IndexFile], folder: Path) -> Iterator[dict[str, Any]]:
     """Yield what each wheel says, from the cache where it stands there; the next ones are fetched meanwhile."""
-    paths = {file.name: cache / f"{file.name}.{READER}.sources.json.gz" for file in wheels}
-    missing = {file.name for file in wheels if not paths[file.name].exists()}
-    wanted, known = deque(file for file in wheels if file.name in missing), dict[bytes, dict[str, Any]]()
+    kept = {file.name: cache.load(cache.place(folder, file, READER)) for file in wheels}
+    wanted, known = deque(file for file in wheels if kept[file.name] is None), dict[bytes, dict[str, Any]]()
     with ThreadPoolExecutor(_AHEAD) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is odd in the source text
         coming: deque[Future[dict[str, bytes]]] = deque()
@@ -108,12 +106,11 @@ def _told(index: PackageIndex, wheels: list[IndexFile], cache: Path) -> Iterator
             for file in wheels:
                 while wanted and len(coming) < _AHEAD:
                     coming.append(pool.submit(_fetch, index, wanted.popleft()))
-                if file.name in missing:
-                    beside = paths[file.name].with_suffix(".new")
+                told = kept.pop(file.name)
+                if told is None:
                     told = _wheel(file.name, coming.popleft().result(), known)
-                    beside.write_bytes(gzip.compress(json.dumps(told).encode()))
-                    beside.replace(paths[file.name])
-                yield json.loads(gzip.decompress(paths[file.name].read_bytes()))
+                    cache.store(cache.place(folder, file, READER), told)
+                yield told
         finally:
             for future in coming:
                 future.cancel()
@@ -123,7 +120,7 @@ def _fetch(index: PackageIndex, file: IndexFile) -> dict[str, bytes]:
     """Return the Python files of a wheel; what else it holds is not unpacked."""
     for attempt in range(_ATTEMPTS):
         try:
-            with zipfile.ZipFile(io.BytesIO(index.get(file.url).content)) as archive:
+            with zipfile.ZipFile(io.BytesIO(index.whole(file))) as archive:
                 return {path: archive.read(path) for path in archive.namelist() if path.endswith(".py")}
         except _UNREADABLE as error:
             raise PackageIndexError(f"{file.name} is no readable wheel: {error}") from error

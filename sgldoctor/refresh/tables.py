@@ -67,7 +67,7 @@ class Run:
 
     def _make(self, part: str, folder: Path) -> list[Path]:
         if part == "sglang":
-            return [sglang.refresh(self.index, folder, self.generated_at)]
+            return [sglang.refresh(self.index, folder, self.generated_at, self.cache / "metadata")]
         if part == "sources":
             return sources.refresh(self.index, folder, self.generated_at, self.cache / "sources")
         if part == "kernels":

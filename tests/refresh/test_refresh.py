@@ -173,10 +173,11 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.fixture
 def refresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refresh:
     def run(port: int) -> tuple[int, str, str, dict[str, str]]:
+        cache = tmp_path.with_name(f"{tmp_path.name}-cache")
         (tmp_path / "sglang.json").write_text("old")
         url = f"http://user:secret@127.0.0.1:{port}/simple"
         code, texts = (
-            command(["rules", "refresh", "sglang", "--index-url", url, "--out", str(tmp_path)]),
+            command(["rules", "refresh", "sglang", "--index-url", url, "--out", str(tmp_path), "--cache", str(cache)]),
             capsys.readouterr(),
         )
         files = {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()}
@@ -270,6 +271,7 @@ def test_rows_that_would_be_lost_stop_the_run(
     (tmp_path / "sglang.json").write_text(old)
     url = f"http://127.0.0.1:{index.server_port}/simple"
     arguments = ["rules", "refresh", "sglang", "--index-url", url, "--out", str(tmp_path)]
+    arguments += ["--cache", str(tmp_path / "cache")]
     assert command(arguments) == 1
     assert capsys.readouterr().err == (
         "sgldoctor: sglang.json was not written: 1 of its rows would be lost or changed.\n"
