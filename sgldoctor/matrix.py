@@ -146,9 +146,11 @@ def _glibc(release: str, target: Target, versions: dict[str, str]) -> str | None
     least = min((_tag_glibc(tag) for tag in tags), default=None)
     if least and have < least:
         return f"its wheels need glibc {least}, and there is no source package"
-    torch = version_of(versions.get("torch", ""))
-    if torch and torch >= Version("2.7") and have < Version("2.28"):
-        return f"torch {torch} needs glibc 2.28"
+    for name, version in versions.items():
+        row = table("packages.json").get(name, {}).get(version, {})
+        oldest = row.get("glibc", {}).get(target.arch)
+        if oldest and not row["sdist"] and have < Version(oldest):
+            return f"{name} {version} needs glibc {oldest}"
     return None
 
 

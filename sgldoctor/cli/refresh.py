@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,15 +15,19 @@ import typer
 from sgldoctor.errors import ExitCode, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from rich.progress import Task
 
     from sgldoctor.refresh.health import Resolver
+    from sgldoctor.refresh.index import PackageIndex
     from sgldoctor.system import System
 
 EPILOG = """\b
 Examples:
   sgldoctor rules refresh                        everything
   sgldoctor rules refresh sglang                 releases and their pins alone
+  sgldoctor rules refresh packages               torch, flashinfer, vllm and others: wheels, glibc, CUDA, pins
   sgldoctor rules refresh sources                flags, variables and start-up assertions of each release
   sgldoctor rules refresh kernels --cache DIR    read new wheels only
 
@@ -33,7 +39,7 @@ ones stops, shows them, and leaves the old table: exit code 1. 3: the index or u
 
 def refresh(
     parts: Annotated[
-        list[str] | None, typer.Argument(metavar="[PART]...", help="sglang, sources, kernels, health.")
+        list[str] | None, typer.Argument(metavar="[PART]...", help="sglang, packages, sources, kernels, health.")
     ] = None,
     *,
     index_url: Annotated[str | None, typer.Option(metavar="URL", help="Package index; default: pip's or uv's.")] = None,
@@ -43,9 +49,9 @@ def refresh(
     cache: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for what was read.")] = None,
     accept: Annotated[bool, typer.Option("--accept-changes", help="Write even if old rows change.")] = False,
 ) -> int:
-    """Write the tables of releases, kernels and health anew from the package index. Uses the network."""
+    """Write the tables of releases, packages, kernels and health anew from the package index. Uses the network."""
     from sgldoctor.refresh.index import PackageIndex, find_index  # noqa: PLC0415 - requests is heavy
-    from sgldoctor.refresh.sglang import CONNECTIONS  # noqa: PLC0415
+    from sgldoctor.refresh.metadata import CONNECTIONS  # noqa: PLC0415
     from sgldoctor.refresh.tables import PARTS, Run  # noqa: PLC0415
     from sgldoctor.rules.load import rules_folder  # noqa: PLC0415
     from sgldoctor.system import RealSystem  # noqa: PLC0415
@@ -63,12 +69,17 @@ def refresh(
         generated_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         accept=accept,
         resolver=lambda: _resolver(system, kept / f"resolutions-{datetime.now(timezone.utc):%Y-%m-%d}", index_url),
-        progress=_progress(),
     )
     for part in PARTS:
         if part in (parts or PARTS):
-            for path in run.write(part):
+            began, before = time.monotonic(), index.read
+            with _progress(part, index) as progress:
+                paths = run.write(part, progress)
+            for path in paths:
                 typer.echo(f"wrote {path}")
+            typer.echo(
+                f"{part}: read {(index.read - before) / 1e6:.1f} MB in {time.monotonic() - began:.0f} s", err=True
+            )
     return int(ExitCode.OK)
 
 
@@ -91,11 +102,20 @@ def _resolver(system: System, cache: Path, index_url: str | None) -> Resolver:
     return Resolver(system, uv, cache, index_url)
 
 
-def _progress() -> Callable[[int, int], None]:
-    """Return what shows how far the resolutions are, where a person is watching."""
+@contextmanager
+def _progress(part: str, index: PackageIndex) -> Iterator[Callable[[int, int], None]]:
+    """Show how much was read, and how many of how many resolutions are done, where a person is watching."""
+    from rich.console import Console  # noqa: PLC0415 - keeps --help fast
+    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
 
-    def show(done: int, total: int) -> None:
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\rresolved {done} of {total}" + ("\n" if done == total else ""))
+    class Read(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            done = f"{task.completed:.0f} of {task.total:.0f}, " if task.total else ""
+            return Text(f"{done}{index.read / 1e6:.1f} MB")
 
-    return show
+    columns = (TextColumn("{task.description}"), BarColumn(), Read(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+        task = shown.add_task(part, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)

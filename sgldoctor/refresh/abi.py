@@ -22,6 +22,7 @@ from sgldoctor.binary.symbols import OF_TORCH
 from sgldoctor.refresh import cache
 from sgldoctor.refresh.index import PackageIndexError
 from sgldoctor.refresh.members import open_wheel
+from sgldoctor.refresh.writing import replace
 from sgldoctor.rules.knowledge import CPU_ARCHITECTURES
 
 if TYPE_CHECKING:
@@ -103,11 +104,7 @@ def refresh(index: PackageIndex, folder: Path, generated_at: str, kept: Path) ->
         for version, row in versions.items():
             fits = (name for name, torch in torches.items() if symbols[project, version] <= torch["symbols"])
             row["torch"] = [str(name) for name in fits if torches[name]["cuda"] == row["cuda"]]
-    path = folder / TABLE
-    beside = path.with_suffix(".json.new")
-    beside.write_text(render(rows, torches, wanted, generated_at), "utf-8")
-    beside.replace(path)
-    return path
+    return replace(folder / TABLE, render(rows, torches, wanted, generated_at))
 
 
 def render(

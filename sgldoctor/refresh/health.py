@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from packaging.version import Version
 
 from sgldoctor.refresh.index import PackageIndexError
-from sgldoctor.rules.knowledge import PYTHONS, kernel_fits, kernel_for_torch, table
+from sgldoctor.refresh.writing import replace
+from sgldoctor.rules.knowledge import PYTHONS, kernel_fits, kernel_for_torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,14 @@ _PINNED = re.compile(r"^([A-Za-z0-9][\w.-]*)==([^\s;]+)", re.MULTILINE)
 _REASON = re.compile(r"Because .*?(?:cannot be used|are unsatisfiable|are incompatible)", re.DOTALL)
 _NO_VERSION = re.compile(r"there is no version of ([\w.-]+)(?:\[[^\]]*\])?==([\w.!+]+)")
 _YANKED = re.compile(r"([\w.-]+)==([\w.!+]+) was yanked")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The tables that health is judged by: the releases, and which torch their kernels fit."""
+
+    sglang: dict[str, Any]
+    abi: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +123,12 @@ class Resolver:
 
 
 def refresh(
-    resolver: Resolver, index: PackageIndex, folder: Path, generated_at: str, progress: Callable[[int, int], None]
+    resolver: Resolver,
+    index: PackageIndex,
+    folder: Path,
+    generated_at: str,
+    known: Known,
+    progress: Callable[[int, int], None],
 ) -> Path:
     """Write the table anew and return its path; an interrupted run leaves the old table as it was.
 
@@ -123,20 +137,21 @@ def refresh(
         index: where versions are listed, for the overrides that mend a release.
         folder: where the table goes.
         generated_at: the time to write into it.
+        known: the tables that the other parts of the same run wrote, or the ones in use.
         progress: is told how many of how many resolutions are done.
 
     Raises:
         PackageIndexError: the index or uv does not answer.
     """
     resolver.cache.mkdir(parents=True, exist_ok=True)
-    releases = [release for release in table("sglang.json")["releases"] if Version(release) >= OLDEST]
+    releases = [release for release in known.sglang["releases"] if Version(release) >= OLDEST]
     questions = [Question(r, python, arch) for r in releases for arch in PLATFORMS for python in PYTHONS]
     versions: dict[str, list[Version]] = {}
     done = 0
 
     def row(question: Question) -> dict[str, Any]:
         nonlocal done
-        answer = _health(resolver, index, versions, question)
+        answer = _health(resolver, index, known, versions, question)
         done += 1
         progress(done, len(questions))
         return answer
@@ -154,11 +169,7 @@ def refresh(
             for release in sorted(releases, key=Version)
         },
     }
-    path = folder / TABLE
-    beside = path.with_suffix(".json.new")
-    beside.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
-    beside.replace(path)
-    return path
+    return replace(folder / TABLE, json.dumps(document, indent=1) + "\n")
 
 
 def _grouped(rows: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -174,16 +185,16 @@ def _grouped(rows: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _health(
-    resolver: Resolver, index: PackageIndex, versions: dict[str, list[Version]], question: Question
+    resolver: Resolver, index: PackageIndex, known: Known, versions: dict[str, list[Version]], question: Question
 ) -> dict[str, Any]:
     """Return the answer with whether it works, and the override that mends it where there is one."""
     answer = resolver.ask(question)
-    works = answer["resolves"] and kernel_fits(answer["versions"])
+    works = answer["resolves"] and kernel_fits(answer["versions"], known.abi)
     if works is not False:
         return {**answer, "works": works, "override": None}
     overrides: tuple[str, ...] = ()
     mended = answer
-    while mended["resolves"] is False or kernel_fits(mended["versions"]) is False:
+    while mended["resolves"] is False or kernel_fits(mended["versions"], known.abi) is False:
         override = _other_kernel(mended["versions"]) or _override(index, versions, str(mended["reason"]))
         if override is None or override in overrides or len(overrides) == _MOST_OVERRIDES:
             return {**answer, "works": False, "override": None}

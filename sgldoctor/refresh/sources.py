@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from sgldoctor.refresh import cache, flags
 from sgldoctor.refresh.index import _UNREADABLE, PackageIndexError
 from sgldoctor.refresh.sglang import PROJECT, version_of
+from sgldoctor.refresh.writing import lined
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -356,7 +357,6 @@ def _assertions(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def _render(rows: dict[str, Any], told: dict[str, Any], generated_at: str) -> str:
-    """Return a table as JSON with one row per line."""
     unread = {release: sorted(wheel["unread"]) for release, wheel in told.items() if wheel["unread"]}
     head = {
         "schema_version": 1,
@@ -365,12 +365,4 @@ def _render(rows: dict[str, Any], told: dict[str, Any], generated_at: str) -> st
         "releases": list(told),
         "unread": unread,
     }
-    parts = [f"{json.dumps(key)}:{_compact(value)}" for key, value in head.items()]
-    for key, table in rows.items():
-        lines = (f"{json.dumps(row)}:{_compact(table[row])}" for row in table)
-        parts.append(f"{json.dumps(key)}:{{\n{(',' + chr(10)).join(lines)}\n}}")
-    return "{" + ",\n".join(parts) + "}\n"
-
-
-def _compact(value: object) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return lined(head, rows)

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgldoctor.errors import ExitCode, OutputError, SgldoctorError
-from sgldoctor.refresh import abi, health, sglang, sources
+from sgldoctor.refresh import abi, health, packages, sglang, sources
+from sgldoctor.rules.knowledge import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sgldoctor.refresh.index import PackageIndex
 
-PARTS = ("sglang", "sources", "kernels", "health")
-"""In the order in which they build on each other: health asks for the releases that sglang lists."""
+PARTS = ("sglang", "packages", "sources", "kernels", "health")
+"""In the order in which they build on each other: packages and health ask for the releases that sglang lists."""
 
 _MOST_SHOWN = 20
 _DATED = ("generated_at", "counts", "resolver")
@@ -39,10 +40,13 @@ class Run:
     generated_at: str
     accept: bool
     resolver: Callable[[], health.Resolver]
-    progress: Callable[[int, int], None]
 
-    def write(self, part: str) -> list[Path]:
+    def write(self, part: str, progress: Callable[[int, int], None]) -> list[Path]:
         """Write the tables of one part and return their paths; the old ones stay where that fails.
+
+        Args:
+            part: one of PARTS.
+            progress: is told how many of how many resolutions are done.
 
         Raises:
             PackageIndexError: the index does not answer, or with what cannot be used.
@@ -51,7 +55,7 @@ class Run:
         """
         try:
             with tempfile.TemporaryDirectory(dir=self.folder, prefix=".refresh-") as beside:
-                new = self._make(part, Path(beside))
+                new = self._make(part, Path(beside), progress)
                 for path in new:
                     self._compare(path)
                 return [path.replace(self.folder / path.name) for path in new]
@@ -65,14 +69,23 @@ class Run:
         if differences and not self.accept:
             raise ChangedRowsError(_told(old.name, differences))
 
-    def _make(self, part: str, folder: Path) -> list[Path]:
+    def _make(self, part: str, folder: Path, progress: Callable[[int, int], None]) -> list[Path]:
         if part == "sglang":
             return [sglang.refresh(self.index, folder, self.generated_at, self.cache / "metadata")]
+        if part == "packages":
+            releases = self._table(sglang.TABLE)["releases"]
+            return [packages.refresh(self.index, folder, self.generated_at, self.cache / "metadata", releases)]
         if part == "sources":
             return sources.refresh(self.index, folder, self.generated_at, self.cache / "sources")
         if part == "kernels":
             return [abi.refresh(self.index, folder, self.generated_at, self.cache / "wheels")]
-        return [health.refresh(self.resolver(), self.index, folder, self.generated_at, self.progress)]
+        known = health.Known(self._table(sglang.TABLE), self._table(abi.TABLE))
+        return [health.refresh(self.resolver(), self.index, folder, self.generated_at, known, progress)]
+
+    def _table(self, name: str) -> dict[str, Any]:
+        """Return a table from the folder that is written to, else the one in use."""
+        path = self.folder / name
+        return _read(path) if path.exists() else table(name)
 
 
 def _read(path: Path) -> dict[str, Any]:

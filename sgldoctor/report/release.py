@@ -37,7 +37,7 @@ def document(release: str) -> dict[str, Any]:
         "sdist": row["sdist"],
         "extras": row.get("extras", []),
         "pins": pins,
-        "cuda": table("kernel_abi.json")["cuda"].get(torch),
+        "cuda": table("packages.json")["torch"].get(torch, {}).get("cuda"),
         "gpu_code": {
             arch: kernel_gpu_code(package, kernel, arch) for arch in CPU_ARCHITECTURES if package and kernel
         },

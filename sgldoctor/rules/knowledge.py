@@ -263,21 +263,26 @@ def serves_some_gpus(file: str) -> bool:
     )
 
 
-def kernel_fits(versions: dict[str, str]) -> bool | None:
-    """Return whether the kernels in a set of versions export nothing that its torch lacks; None where not known.
+def kernel_fits(versions: dict[str, str], abi: dict[str, Any] | None = None) -> bool | None:
+    """Return whether the kernels in a set of versions ask for nothing that its torch lacks; None where not known.
+
+    What was measured by importing decides; for newer kernels the symbols in their libraries do.
 
     Args:
         versions: distribution to version; without kernels, or without torch, nothing stands against it.
+        abi: the table of torch's binary interface; default: the one in use.
     """
     torch = versions.get("torch")
     package = next((name for name in ("sglang-kernel", "sgl-kernel") if name in versions), None)
     if torch is None or package is None:
         return True
-    known = table("kernel_abi.json")
-    window = kernel_window(package, versions[package])
-    if window is None or torch not in known["torch"]:
+    known = abi or table("kernel_abi.json")
+    if torch not in known["torch"]:
         return None
-    return specifier_of(str(window["torch"])).contains(torch)
+    if window := kernel_window(package, versions[package]):
+        return specifier_of(str(window["torch"])).contains(torch)
+    read = known["kernels"].get(package, {}).get(versions[package])
+    return torch in read["torch"] if read else None
 
 
 def health(release: str, arch: str, python: str) -> dict[str, Any] | None:

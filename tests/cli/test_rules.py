@@ -79,6 +79,6 @@ def test_every_rule_is_proved(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_part_that_does_not_exist_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["rules", "refresh", "kernel"]) == 2
     assert (
-        "There is no part 'kernel'. Did you mean 'kernels'? Known: sglang, sources, kernels, health."
+        "There is no part 'kernel'. Did you mean 'kernels'? Known: sglang, packages, sources, kernels, health."
         in capsys.readouterr().err
     )

@@ -192,10 +192,13 @@ def refresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 def test_rows(page: Any, kind: str, index: Index, refresh: Refresh, tmp_path: Path) -> None:
     index.change(PAGE, body=page(FILES), kind=kind)
     *said, files = refresh(index.server_port)
-    assert (said, list(files)) == ([0, f"wrote {tmp_path}/sglang.json\n", ""], ["sglang.json"])
+    code, out, err = said
+    assert (code, out, list(files)) == (0, f"wrote {tmp_path}/sglang.json\n", ["sglang.json"])
+    sent = sum(size for answers in index.answers.values() for _, size in answers)
+    assert re.fullmatch(rf"sglang: read {sent / 1e6:.1f} MB in \d+ s\n", str(err))
     table = json.loads(files["sglang.json"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", table.pop("generated_at"))
-    assert table == {"source": SOURCE, "releases": ROWS}
+    assert table == {"schema_version": 1, "source": SOURCE, "releases": ROWS}
     assert list(table["releases"]) == list(ROWS)
     parts = index.answers.pop(LINUX_URL)
     assert {status for status, _ in parts} == {206}
