@@ -83,6 +83,79 @@ def refresh(
     return int(ExitCode.OK)
 
 
+UPDATE_EPILOG = """\b
+Examples:
+  sgldoctor rules update                                 from the newest release of sgldoctor on the package index
+  sgldoctor rules update knowledge.json.gz               from a file, with knowledge.json.gz.sha256 beside it
+  sgldoctor rules update https://host/knowledge.json.gz --sha256 DIGEST
+
+\b
+Only tables are taken: no rule, no command, no code. Exit codes: 1 rows would be lost or changed, 2 no digest is known,
+3 the file is not the announced one, or not as its schema says; then nothing is written.
+"""
+
+
+def update(
+    source: Annotated[
+        str | None, typer.Argument(metavar="[FILE|URL]", help="Default: the newest release on the package index.")
+    ] = None,
+    *,
+    sha256: Annotated[
+        str | None, typer.Option("--sha256", metavar="DIGEST", help="Of the file; default: what FILE.sha256 says.")
+    ] = None,
+    index_url: Annotated[str | None, typer.Option(metavar="URL", help="Package index; default: pip's or uv's.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the tables; default: the ones in use.")
+    ] = None,
+    accept: Annotated[bool, typer.Option("--accept-changes", help="Take them even if old rows change.")] = False,
+) -> int:
+    """Take newer tables that somebody published, verified by digest and schema. Uses the network for URLs only."""
+    from sgldoctor.refresh import publish  # noqa: PLC0415 - keeps --help fast
+    from sgldoctor.refresh.index import PackageIndex, find_index  # noqa: PLC0415 - requests is heavy
+    from sgldoctor.refresh.tables import take  # noqa: PLC0415
+    from sgldoctor.rules.load import rules_folder  # noqa: PLC0415
+    from sgldoctor.system import RealSystem  # noqa: PLC0415
+
+    system = RealSystem()
+    certificates = system.environ().get("PIP_CERT")
+    if source is None:
+        index = PackageIndex(index_url or find_index(system), 1, certificates)
+        name, content, digest = publish.newest_release(index)
+    elif publish.is_url(source):
+        index, name = PackageIndex(source, 1, certificates), source.rpartition("/")[2]
+        digest = publish.announced(sha256, sha256 or index.get(f"{source}.sha256").text, name)
+        content = index.get(source).content
+    else:
+        name, beside = source, Path(f"{source}.sha256")
+        try:
+            digest = publish.announced(sha256, beside.read_text("utf-8") if beside.exists() else None, name)
+            content = Path(source).read_bytes()
+        except OSError as error:
+            raise publish.KnowledgeError(f"{source} cannot be read: {error.strerror or error}.") from error
+    taken = take(out or rules_folder() / "knowledge", publish.read(content, digest, name), accept=accept)
+    for path in taken:
+        typer.echo(f"wrote {path}")
+    if not taken:
+        typer.echo(f"Nothing in {name} is newer than what is here.")
+    return int(ExitCode.OK)
+
+
+def export(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="Such as knowledge.json.gz.")],
+    *,
+    folder: Annotated[
+        Path | None, typer.Option("--from", metavar="DIR", help="Folder of the tables; default: the ones in use.")
+    ] = None,
+) -> int:
+    """Write all generated tables into one file to publish, and its digest into FILE.sha256."""
+    from sgldoctor.refresh import publish  # noqa: PLC0415 - keeps --help fast
+    from sgldoctor.rules.load import rules_folder  # noqa: PLC0415
+
+    digest = publish.export(folder or rules_folder() / "knowledge", path)
+    typer.echo(f"wrote {path}\nSHA-256 {digest}")
+    return int(ExitCode.OK)
+
+
 def _cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sgldoctor"
 

@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 
 app.command("refresh", epilog=refresh.EPILOG)(refresh.refresh)
+app.command("update", epilog=refresh.UPDATE_EPILOG)(refresh.update)
+app.command("export")(refresh.export)
 
 _Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 _Extra = Annotated[list[str] | None, typer.Option("--rules", metavar="PATH", help="Further rule files or folders.")]

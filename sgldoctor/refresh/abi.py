@@ -6,7 +6,6 @@ libraries, and one that none of them supplies stops the import.
 
 from __future__ import annotations
 
-import json
 import re
 import struct
 from collections import defaultdict
@@ -22,7 +21,7 @@ from sgldoctor.binary.symbols import OF_TORCH
 from sgldoctor.refresh import cache
 from sgldoctor.refresh.index import PackageIndexError
 from sgldoctor.refresh.members import open_wheel
-from sgldoctor.refresh.writing import replace
+from sgldoctor.refresh.writing import lined, replace
 from sgldoctor.rules.knowledge import CPU_ARCHITECTURES
 
 if TYPE_CHECKING:
@@ -133,7 +132,7 @@ def render(
             for project, versions in kernels.items()
         },
     }
-    return json.dumps(table, indent=1) + "\n"
+    return lined(table)
 
 
 def _wheels(listed: list[IndexFile], tags: str) -> dict[Version, IndexFile]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.version import Version
 
 from sgldoctor.refresh.index import PackageIndexError
-from sgldoctor.refresh.writing import replace
+from sgldoctor.refresh.writing import lined, replace
 from sgldoctor.rules.knowledge import PYTHONS, kernel_fits, kernel_for_torch
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def refresh(
             for release in sorted(releases, key=Version)
         },
     }
-    return replace(folder / TABLE, json.dumps(document, indent=1) + "\n")
+    return replace(folder / TABLE, lined(document))
 
 
 def _grouped(rows: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:

@@ -77,7 +77,7 @@ def refresh(
         "source": SOURCE,
         "counts": {name: len(rows) for name, rows in packages.items()},
     }
-    return replace(folder / TABLE, lined(head, packages))
+    return replace(folder / TABLE, lined({**head, **packages}))
 
 
 def pins_of(rows: Iterable[Mapping[str, Any]]) -> defaultdict[str, set[Version]]:

@@ -78,8 +78,9 @@ def refresh(index: PackageIndex, folder: Path, generated_at: str, kept: Path) ->
     read = metadata.read(index, wheels, kept)
     rows = [release(by_version[version], told) for version, told in zip(versions, read, strict=True)]
     source = f"the package index: file list of {PROJECT} and the METADATA of one wheel per release"
+    releases = dict(zip(map(str, versions), rows, strict=True))
     head = {"schema_version": 1, "generated_at": generated_at, "source": source}
-    return replace(folder / TABLE, lined(head, {"releases": dict(zip(map(str, versions), rows, strict=True))}))
+    return replace(folder / TABLE, lined({**head, "releases": releases}))
 
 
 def version_of(name: str) -> Version | None:

@@ -365,4 +365,4 @@ def _render(rows: dict[str, Any], told: dict[str, Any], generated_at: str) -> st
         "releases": list(told),
         "unread": unread,
     }
-    return lined(head, rows)
+    return lined({**head, **rows})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sgldoctor.errors import ExitCode, OutputError, SgldoctorError
 from sgldoctor.refresh import abi, health, packages, sglang, sources
+from sgldoctor.refresh.writing import lined
 from sgldoctor.rules.knowledge import table
 
 if TYPE_CHECKING:
@@ -64,10 +65,7 @@ class Run:
             raise OutputError(f"The tables of {part} cannot be written to {self.folder}: {problem}.") from error
 
     def _compare(self, new: Path) -> None:
-        old = self.folder / new.name
-        differences = compare(_read(old), _read(new)) if old.exists() else []
-        if differences and not self.accept:
-            raise ChangedRowsError(_told(old.name, differences))
+        _refuse_losses(self.folder / new.name, _read(new), accept=self.accept)
 
     def _make(self, part: str, folder: Path, progress: Callable[[int, int], None]) -> list[Path]:
         if part == "sglang":
@@ -86,6 +84,39 @@ class Run:
         """Return a table from the folder that is written to, else the one in use."""
         path = self.folder / name
         return _read(path) if path.exists() else table(name)
+
+
+def take(folder: Path, held: dict[str, Any], *, accept: bool) -> list[Path]:
+    """Put tables in the place of older ones and return the paths of those; either all or none is written.
+
+    Args:
+        folder: of the tables.
+        held: file names to tables.
+        accept: take them even if old rows are lost or changed.
+
+    Raises:
+        OutputError: the folder cannot be written.
+        ChangedRowsError: rows would be lost or changed, and that was not accepted.
+    """
+    newer = {}
+    for name, document in sorted(held.items()):
+        old = folder / name
+        if not old.exists() or str(document["generated_at"]) > str(_read(old).get("generated_at", "")):
+            _refuse_losses(old, document, accept=accept)
+            newer[name] = document
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".update-") as beside:
+            for name, document in newer.items():
+                (Path(beside) / name).write_text(lined(document), "utf-8")
+            return [(Path(beside) / name).replace(folder / name) for name in newer]
+    except OSError as error:
+        raise OutputError(f"The tables cannot be written to {folder}: {error.strerror or error}.") from error
+
+
+def _refuse_losses(old: Path, new: dict[str, Any], *, accept: bool) -> None:
+    differences = compare(_read(old), new) if old.exists() else []
+    if differences and not accept:
+        raise ChangedRowsError(_told(old.name, differences))
 
 
 def _read(path: Path) -> dict[str, Any]:

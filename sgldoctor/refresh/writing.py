@@ -10,20 +10,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def lined(head: Mapping[str, Any], tables: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return a JSON document: the fields of the head as they are, then each table with one row per line.
-
-    Rows stand in the order given, the keys within them in that of the alphabet.
-    """
-    parts = [f"{json.dumps(key)}:{_compact(value)}" for key, value in head.items()]
-    parts += [f"{json.dumps(key)}:{rows(table)}" for key, table in tables.items()]
+def lined(document: Mapping[str, Any]) -> str:
+    """Return a table as JSON: its fields in the order given, and each row of those that hold rows on a line."""
+    parts = (f"{json.dumps(key)}:{_rows(value)}" for key, value in document.items())
     return "{" + ",\n".join(parts) + "}\n"
 
 
-def rows(table: Mapping[str, Any]) -> str:
-    """Return one table as JSON with one row per line."""
-    lines = (f"{json.dumps(name)}:{_compact(row)}" for name, row in table.items())
-    return f"{{\n{(',' + chr(10)).join(lines)}\n}}"
+def _rows(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    if isinstance(value, dict) and any(isinstance(row, dict | list) for row in value.values()):
+        return "{\n" + ",\n".join(f"{json.dumps(name)}:{_row(row)}" for name, row in value.items()) + "\n}"
+    if isinstance(value, list) and any(isinstance(row, dict | list) for row in value):
+        return "[\n" + ",\n".join(map(_compact, value)) + "\n]"
+    return _compact(value)
 
 
 def replace(path: Path, text: str) -> Path:
@@ -33,5 +31,11 @@ def replace(path: Path, text: str) -> Path:
     return beside.replace(path)
 
 
+def _row(row: Any) -> str:  # noqa: ANN401 - any JSON value
+    holds_rows = isinstance(row, dict) and row and all(isinstance(value, dict) for value in row.values())
+    return _rows(row) if holds_rows else _compact(row)
+
+
 def _compact(value: object) -> str:
+    """Return JSON on one line, keys in the order of the alphabet."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -34,7 +34,7 @@ class GpuModel:
 
 CPU_ARCHITECTURES = ("x86_64", "aarch64")
 """The processors that the tables and the wheels of the kernels are for, by the names in wheel tags."""
-PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 """The Pythons for which health.json says whether a release resolves."""
 _CPU_ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
 

@@ -137,7 +137,6 @@ def test_table(files: dict[str, bytes], tmp_path: Path) -> None:
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", table.pop("generated_at"))
         assert table == TABLE
         assert list(table["kernels"]["sgl-kernel"]) == ["0.9.0", "0.10.0"]
-        assert text == json.dumps(json.loads(text), indent=1) + "\n"
         server.asked.clear()
         assert run(server, tmp_path) == 0  # again: each wheel has said it all
         assert sorted(path for path, _ in server.asked) == sorted(f"/simple/{project}/" for project in PAGES)
