@@ -16,7 +16,7 @@ from sgldoctor.system import RealSystem
 
 NOW = "2026-01-02T03:04:05Z"
 GONE = "sgl-kernel==0.0.8"
-SGLANG = {"releases": {release: {} for release in ("0.3.9", "0.4.5", "0.5.3", "0.5.5", "0.5.6")}}
+SGLANG: dict[str, Any] = {"releases": {release: {} for release in ("0.3.9", "0.4.5", "0.5.3", "0.5.5", "0.5.6")}}
 ABI = {
     "torch": ["2.8.0", "2.99.0"],
     "kernels": {"sgl-kernel": {"9.9.0": {"torch": ["2.99.0"]}}},
