@@ -88,9 +88,9 @@ def wheel(member: str, text: str, *, damaged: bool = False) -> bytes:
     return data[:start] + b"\xff" * 20 + data[start + 20 :] if damaged else data
 
 
-def json_page(files: list[dict[str, str]]) -> bytes:
+def json_page(files: list[dict[str, str]], digest: str = "0") -> bytes:
     rows: list[dict[str, Any]] = [{"url": f"../../files/{file['filename']}", "hashes": {}, **file} for file in files]
-    rows[4]["core-metadata"] = {"sha256": "0"}
+    rows[4]["core-metadata"] = {"sha256": digest}
     return json.dumps({"meta": {"api-version": "1.1"}, "name": "sglang", "files": rows}).encode()
 
 
@@ -230,6 +230,7 @@ BAD: dict[str, tuple[str, dict[str, Any], str]] = {
     "bad requirement": (BESIDE, {"body": EXTRAS.encode() + b"Requires-Dist: torch=>2\n"}, f"the METADATA of {SPLIT} holds a bad requirement: torch=>2"),
     "half a wheel": (YANKED_URL, {"send": 999}, f"the package index does not answer for {YANKED}: ChunkedEncodingError"),
     "half a part": (LINUX_URL, {"send": 999}, f"the package index does not answer for {LINUX}: ChunkedEncodingError"),
+    "another METADATA than listed": (PAGE, {"body": json_page(FILES, digest="0" * 64)}, f"the METADATA of {SPLIT} is not the file that the package index lists: its SHA-256 digest is another"),
     "no wheel": (YANKED_URL, {"body": b"x" * 99}, f"{YANKED} is no readable wheel: File is not a zip file"),
     "empty wheel": (YANKED_URL, {"body": wheel("a", "")}, f"{YANKED} holds no METADATA"),
     "damaged wheel": (YANKED_URL, {"body": wheel(METADATA, PLAIN, damaged=True)}, f"{YANKED} is no readable wheel: Error -3 while decompressing data: invalid block type"),

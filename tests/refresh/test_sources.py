@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import sys
 import time
@@ -270,6 +271,37 @@ def test_trouble_leaves_the_old_tables(
             run(server, tmp_path)
             assert f"/files/{NAMES[0]}" not in [name for name, _ in server.asked]
             assert tables(tmp_path)[0]["releases"] == RELEASES
+
+
+def listed(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Return an index that tells the digest of each of its files."""
+    digests = {name: hashlib.sha256(files[f"/files/{name}"]).hexdigest() for name in NAMES}
+    rows = [{"filename": name, "url": f"/files/{name}", "hashes": {"sha256": digests[name]}} for name in NAMES]
+    return {**files, "/simple/sglang/": json.dumps({"files": rows}).encode()}
+
+
+def test_a_file_that_changes_under_its_name_is_read_again(tmp_path: Path) -> None:
+    changed = served(
+        {**CONTENTS, NAMES[1]: {**CONTENTS[NAMES[1]], "sglang/srt/reads.py": b"os.getenv('SGLANG_OTHER')"}}
+    )
+    with serving(listed(served())) as server:
+        run(server, tmp_path)
+        assert "SGLANG_OTHER" not in tables(tmp_path)[1]["variables"]
+        server.files.update(listed(changed))
+        server.asked.clear()
+        run(server, tmp_path)
+        assert [path for path, _ in server.asked] == ["/simple/sglang/", f"/files/{NAMES[1]}"]
+    assert "SGLANG_OTHER" in tables(tmp_path)[1]["variables"]
+
+
+def test_another_file_than_the_index_lists_is_refused(tmp_path: Path) -> None:
+    with serving(listed(served())) as server:
+        server.files[f"/files/{NAMES[1]}"] += b" "
+        with pytest.raises(PackageIndexError) as caught:
+            run(server, tmp_path)
+    problem = "is not the file that the package index lists: its SHA-256 digest is another"
+    assert str(caught.value) == f"{NAMES[1]} {problem}"
+    assert not list(tmp_path.glob("*.json*"))
 
 
 @pytest.mark.parametrize(
