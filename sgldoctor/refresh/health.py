@@ -106,9 +106,12 @@ class Resolver:
                 PLATFORMS[question.arch], "--no-header", "--no-annotate", "--no-progress", "--color", "never",
                 *(["--override", str(overrides)] if question.overrides else []),
             ]  # fmt: skip
-            index = {"UV_DEFAULT_INDEX": self.index_url} if self.index_url else {}
+            # A Python for building source packages is taken from what is here: downloads wait for each other.
+            settings = {"UV_PYTHON_DOWNLOADS": "never"} | (
+                {"UV_DEFAULT_INDEX": self.index_url} if self.index_url else {}
+            )
             try:
-                done = self.system.run(command, timeout=_TIMEOUT, env=index)
+                done = self.system.run(command, timeout=_TIMEOUT, env=settings)
             except OSError as error:
                 problem = error.strerror or error
                 raise PackageIndexError(f"uv does not resolve sglang {question.release}: {problem}") from error

@@ -29,7 +29,7 @@ PINS = {
 }
 BECAUSE = "  x No solution found when resolving dependencies:\n  ╰─▶ Because {} and sglang[all]=={}\n      depends on it, we can conclude that sglang[all]=={} cannot be used.\n"  # fmt: skip
 UV = """\
-import json, sys
+import json, os, sys
 from pathlib import Path
 here = Path(__file__).parent
 if sys.argv[1] == "--version":
@@ -38,7 +38,7 @@ release = Path(sys.argv[3]).read_text().strip().rpartition("==")[2]
 overrides = Path(sys.argv[sys.argv.index("--override") + 1]).read_text() if "--override" in sys.argv else ""
 arguments = [sys.argv[sys.argv.index(name) + 1] for name in ("--python-version", "--python-platform")]
 with (here / "asked").open("a") as log:
-    print(release, *arguments, *overrides.split(), file=log)
+    print(release, *arguments, os.environ["UV_PYTHON_DOWNLOADS"], *overrides.split(), file=log)
 answers = json.loads((here / "answers.json").read_text())
 code, out, err = answers[f"{release} {overrides.strip()}".strip()]
 print(out); print(err, file=sys.stderr); sys.exit(code)
@@ -136,7 +136,7 @@ def test_each_question_is_asked_once(uv: Path, tmp_path: Path) -> None:
     refresh(uv, tmp_path)
     lines = asked(uv)
     assert len(lines) == len(set(lines)) == 6 * 2 * len(PYTHONS)
-    assert "0.4.5 3.12 aarch64-manylinux_2_34 sgl-kernel==0.1.0" in lines
+    assert "0.4.5 3.12 aarch64-manylinux_2_34 never sgl-kernel==0.1.0" in lines
     refresh(uv, tmp_path)
     assert asked(uv) == []
 
