@@ -28,17 +28,24 @@ _NEEDS_550 = ("sgl-kernel", ">=0.2.6,<0.3.6", "550")
 
 
 _NAME = r"([\w.-]+(?:==|>=|<=|~=)?[\w.!+*-]*)"
+_ASIDE = re.compile(r"\{[^}]*\}|\[[^\]]*\](?===)")  # a marker; extras
 _SHORT = (
     (re.compile(rf"there is no version of {_NAME}"), r"\1 is no longer on the package index"),
     (re.compile(r"([\w.-]+) was not found in the package registry"), r"\1 is not on the package index"),
     (re.compile(rf"{_NAME} was yanked"), r"\1 was yanked"),
     (
-        re.compile(r"([\w.-]+)(?:\[[^\]]*\])?==([\w.]+) has no wheels with a matching Python"),
-        r"\1 \2 has no wheel for this Python",
+        re.compile(r"requested Python version \([^)]*\) does not satisfy Python([<>=!~.\d, ]*\d)"),
+        r"it asks for Python \1",
+    ),
+    (re.compile(r"([\w.-]+)==([\w.]+) has no wheels with a matching Python"), r"\1 \2 has no wheel for this Python"),
+    (re.compile(r"([\w.-]+)==([\w.]+) has no wheels with a matching platform"), r"\1 \2 has no wheel for this CPU"),
+    (
+        re.compile(r"(?:of: )?([\w.-]+)[<>=!][^:]*? ha(?:s|ve) no wheels with a matching Python"),
+        r"\1 has no wheel for this Python",
     ),
     (
-        re.compile(r"([\w.-]+)(?:\[[^\]]*\])?==([\w.]+) has no wheels with a matching platform"),
-        r"\1 \2 has no wheel for this CPU",
+        re.compile(r"(?:of: )?([\w.-]+)[<>=!][^:]*? ha(?:s|ve) no wheels with a matching platform"),
+        r"\1 has no wheel for this CPU",
     ),
     (re.compile(r"depends on Python([<>=!~.\d, ]+)"), r"it asks for Python \1"),
 )
@@ -112,8 +119,9 @@ def judge(release: str, target: Target) -> Cell:
 
 def in_short(reason: str) -> str:
     """Return uv's reason in the words of a table: what is missing, without the chain that leads there."""
+    plain = _ASIDE.sub("", reason)
     for pattern, text in _SHORT:
-        if match := pattern.search(reason):
+        if match := pattern.search(plain):
             return match.expand(text)
     return reason
 

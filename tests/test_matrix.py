@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from sgldoctor.matrix import Status, Target, in_short, judge, newest_that_works, releases
@@ -81,8 +82,20 @@ def test_an_old_glibc_ends_where_platform_wheels_begin() -> None:
 
 
 def test_a_python_that_was_never_resolved_is_judged_by_what_the_release_asks() -> None:
-    assert judge("0.5.23", Target(python="3.9")).reason == "it asks for Python >=3.11"
-    assert judge("0.5.23", Target(python="3.14")).status is Status.UNKNOWN
+    assert judge("0.5.23", Target(python="3.8")).reason == "it asks for Python >=3.11"
+    assert judge("0.5.23", Target(python="3.15")).status is Status.UNKNOWN
+
+
+def test_the_pythons_that_sglang_has_left_or_not_reached() -> None:
+    old = newest("A40", python="3.9")
+    assert old
+    later = [r for r in releases() if Version(r) > Version(old) and not Version(r).is_prerelease]
+    assert {judge(r, Target(python="3.9")).status for r in later} == {Status.BROKEN}
+    asked = table("sglang.json")["releases"]
+    assert all(Version("3.9") not in SpecifierSet(asked[release]["requires_python"]) for release in later)
+    assert judge("0.5.9", Target(python="3.9")).reason == "it asks for Python >=3.10"
+    assert newest("A40", python="3.14") is None
+    assert judge("0.5.23", Target(python="3.14")).reason == "sglang 0.5.23 has no wheel for this Python"
 
 
 def test_a_release_without_a_wheel_for_a_python_is_not_dead() -> None:
@@ -104,6 +117,14 @@ def test_a_dead_release_says_what_is_gone() -> None:
          "flashinfer is not on the package index"),
         ("Because sglang[all]==0.5.22 has no wheels with a matching Python implementation tag (e.g., `cp310`).",
          "sglang 0.5.22 has no wheel for this Python"),
+        ("Because the requested Python version (>=3.9) does not satisfy Python>=3.10 and you require sglang[all]==0.5.9, we can conclude that your requirements are unsatisfiable.",
+         "it asks for Python >=3.10"),
+        ("Because st-attn{platform_machine != 'aarch64'}==0.0.7 has no wheels with a matching Python ABI tag (e.g., `cp314`) and sglang[all]==0.5.10 depends on it.",
+         "st-attn 0.0.7 has no wheel for this Python"),
+        ("Because all of: decord<=0.4.0 decord>=0.4.2,<=0.6.0 have no wheels with a matching platform tag (e.g., `manylinux_2_34_aarch64`) and only these are available.",
+         "decord has no wheel for this CPU"),
+        ("Because sgl-kernel<=0.1.9 has no wheels with a matching platform tag (e.g., `manylinux_2_34_aarch64`) and only these are available.",
+         "sgl-kernel has no wheel for this CPU"),
         ("Because of something else.", "Because of something else."),
     ],
 )  # fmt: skip

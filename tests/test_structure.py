@@ -15,6 +15,7 @@ PACKAGE = Path(sgldoctor.__file__).parent
 ARROWS = {
     "errors": set(),
     "redact": set(),
+    "schema": {"errors"},
     "gpu_code": set(),
     "binary": set(),
     "facts": {"errors"},
@@ -28,7 +29,7 @@ ARROWS = {
     "system": {"binary", "errors", "redact"},
     "probes": {"binary", "errors", "facts", "redact", "rules", "snapshot", "system"},
     "inspection": {"binary", "errors", "probes", "refresh", "rules", "system"},
-    "refresh": {"binary", "errors", "rules", "system"},
+    "refresh": {"binary", "errors", "rules", "schema", "system"},
     "api": {"derive", "diagnose", "errors", "probes", "report", "rules", "snapshot", "system"},
     "cli": {
         "matrix",
@@ -42,6 +43,7 @@ ARROWS = {
         "refresh",
         "report",
         "rules",
+        "schema",
         "simulate",
         "snapshot",
         "system",

@@ -121,7 +121,8 @@ def _wheel(served: list[IndexFile]) -> IndexFile | None:
 def row(files: list[IndexFile], told: RawMetadata) -> dict[str, Any]:
     """Return the row of one release; fields that would be empty are left out.
 
-    ``glibc`` is the oldest C library that a wheel for each CPU takes, ``cuda`` what the x86_64 Linux wheel asks for.
+    ``glibc`` is the oldest C library that a wheel for each CPU takes, ``cuda`` the version of the
+    runtime that is asked for there; a torch without one was built for the CPU alone.
 
     Args:
         files: all files of the release.
@@ -139,7 +140,7 @@ def row(files: list[IndexFile], told: RawMetadata) -> dict[str, Any]:
         "glibc": {arch: least for arch in CPU_ARCHITECTURES if (least := _glibc(served, arch))},
         "source": "metadata" if told else "files",
         "pins": applying(requirements, {""}, _KEPT),
-        "cuda": _cuda(requirements),
+        "cuda": {arch: cuda for arch in CPU_ARCHITECTURES if (cuda := _cuda(requirements, arch))},
     }
     return {key: value for key, value in found.items() if value not in (None, [], {})}
 
@@ -171,9 +172,9 @@ def _glibc(wheels: list[IndexFile], arch: str) -> str | None:
     return f"2.{min(minors)}" if minors else None
 
 
-def _cuda(requirements: list[Requirement]) -> str | None:
-    """Return the CUDA version, such as 12.8, of the runtime that a wheel pins."""
-    for name, specifier in applying(requirements, {""}, _CUDA).items():
+def _cuda(requirements: list[Requirement], arch: str) -> str | None:
+    """Return the CUDA version, such as 12.8, of the runtime that a wheel pins for a CPU; None: it has no CUDA."""
+    for name, specifier in applying(requirements, {""}, _CUDA, arch).items():
         if _CUDA.fullmatch(canonicalize_name(name)) and (match := re.fullmatch(r"==(\d+\.\d+)[\d.]*", specifier)):
             return match[1]
     return None

@@ -20,7 +20,7 @@ from sgldoctor.errors import OutputError, SgldoctorError, UsageError
 from sgldoctor.refresh.index import _UNREADABLE, PackageIndexError
 from sgldoctor.refresh.sglang import version_of
 from sgldoctor.refresh.writing import replace
-from sgldoctor.report.schema import schema_text
+from sgldoctor.schema import schema_text
 
 if TYPE_CHECKING:
     from pathlib import Path

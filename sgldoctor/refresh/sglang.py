@@ -146,19 +146,29 @@ def _closure(requirements: list[Requirement], extra: str) -> set[str]:
     return found
 
 
-def applying(requirements: list[Requirement], extras: set[str], more: re.Pattern[str] | None = None) -> dict[str, str]:
-    """Return the specifiers of the distributions that matter, and of more by their names, under any of the extras."""
+def applying(
+    requirements: list[Requirement], extras: set[str], more: re.Pattern[str] | None = None, machine: str = "x86_64"
+) -> dict[str, str]:
+    """Return the specifiers of the distributions that matter, and of more by their names, under any of the extras.
+
+    Args:
+        requirements: of one wheel.
+        extras: any of which may ask for them; the empty one is the wheel itself.
+        more: further distributions that matter.
+        machine: the CPU for which markers are judged.
+    """
     found: defaultdict[str, set[str]] = defaultdict(set)
     for requirement in requirements:
         name = canonicalize_name(requirement.name)
-        if (name in DISTRIBUTIONS or (more and more.fullmatch(name))) and _applies(requirement, extras):
+        if (name in DISTRIBUTIONS or (more and more.fullmatch(name))) and _applies(requirement, extras, machine):
             found[name] |= {str(specifier) for specifier in requirement.specifier}
     return {name: ",".join(sorted(found[name])) for name in sorted(found)}
 
 
-def _applies(requirement: Requirement, extras: set[str]) -> bool:
+def _applies(requirement: Requirement, extras: set[str], machine: str = "x86_64") -> bool:
     marker = requirement.marker
-    return marker is None or any(marker.evaluate({**_MACHINE, "extra": extra}) for extra in extras)
+    about = {**_MACHINE, "platform_machine": machine}
+    return marker is None or any(marker.evaluate({**about, "extra": extra}) for extra in extras)
 
 
 def _tags(name: str) -> dict[str, str]:

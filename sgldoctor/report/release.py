@@ -37,7 +37,7 @@ def document(release: str) -> dict[str, Any]:
         "sdist": row["sdist"],
         "extras": row.get("extras", []),
         "pins": pins,
-        "cuda": table("packages.json")["torch"].get(torch, {}).get("cuda"),
+        "cuda": table("packages.json")["torch"].get(torch, {}).get("cuda", {}).get("x86_64"),
         "gpu_code": {
             arch: kernel_gpu_code(package, kernel, arch) for arch in CPU_ARCHITECTURES if package and kernel
         },

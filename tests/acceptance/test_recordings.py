@@ -11,7 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from sgldoctor.cli.app import run
-from sgldoctor.report.schema import schema_text
+from sgldoctor.schema import schema_text
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 MACHINES = sorted(path.parent for path in FIXTURES.glob("machines/*/recording.json"))

@@ -13,7 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from sgldoctor.cli.app import run
-from sgldoctor.report.schema import schema_text
+from sgldoctor.schema import schema_text
 
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 SCHEMA = Draft202012Validator(json.loads(schema_text("inspect")))

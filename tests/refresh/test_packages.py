@@ -34,7 +34,7 @@ Metadata-Version: 2.1
 Name: {}
 Version: {}
 Requires-Python: >=3.10
-Requires-Dist: nvidia-cuda-runtime-cu12==12.8.90; platform_system == "Linux"
+Requires-Dist: nvidia-cuda-runtime-cu12==12.8.90; platform_machine == "x86_64"
 Requires-Dist: nvidia-cudnn-cu12==9.10.2.21
 Requires-Dist: triton==3.4.0; platform_machine == "x86_64"
 Requires-Dist: jinja2
@@ -66,7 +66,7 @@ def test_table(tmp_path: Path) -> None:
     arm = {"abi": "cp", "platform": "manylinux_2_34_aarch64.manylinux2014_aarch64", "pythons": ["cp312"]}
     assert found["torch"]["3.0.0"] == {
         "date": "2025-01-02", "yanked": False, "requires_python": ">=3.10", "sdist": False, "source": "metadata",
-        "wheels": [x86, arm], "glibc": {"x86_64": "2.28", "aarch64": "2.17"}, "pins": pins, "cuda": "12.8",
+        "wheels": [x86, arm], "glibc": {"x86_64": "2.28", "aarch64": "2.17"}, "pins": pins, "cuda": {"x86_64": "12.8"},
     }  # fmt: skip
     assert list(found["torch"]) == ["3.0.0", "3.1.0rc1"]  # pinned by an sglang release; 3.1.0rc2 is not
     assert found["transformers"] == {"5.0": {"date": "2025-01-02", "yanked": True, "sdist": True, "source": "files"}}
@@ -87,7 +87,7 @@ def test_torch_as_measured_is_torch_as_listed() -> None:
         row = listed[build["torch"].removeprefix("==")]
         platform = "manylinux_2_28_x86_64" if Version(build["torch"][2:]) >= Version("2.7") else "manylinux1_x86_64"
         tags = next(w["pythons"] for w in row["wheels"] if (w["abi"], w["platform"]) == ("cp", platform))
-        assert row["cuda"] == build["cuda"]
+        assert row["cuda"]["x86_64"] == build["cuda"]
         assert [f"{tag[2]}.{tag[3:]}" for tag in tags] == build["pythons"]
 
 

@@ -64,7 +64,7 @@ def test_what_is_exported_is_taken_where_it_is_newer(
     assert capsys.readouterr().out == f"wrote {file}\nSHA-256 {told}\n"
     assert run(["rules", "update", str(file), "--out", str(here)]) == 0
     assert capsys.readouterr().out == f"wrote {here}/health.json\n"
-    assert files(here) == {name: (SHIPPED / name).read_text() for name in publish.tables()}
+    assert files(here) == {name: (SHIPPED / name).read_text("utf-8") for name in publish.tables()}
     assert run(["rules", "update", str(file), "--out", str(here)]) == 0
     assert capsys.readouterr().out == f"Nothing in {file} is newer than what is here.\n"
 

@@ -12,8 +12,8 @@ from jsonschema import Draft202012Validator
 from sgldoctor.errors import UsageError
 from sgldoctor.redact import Redactor
 from sgldoctor.report import as_github, as_json, as_junit, as_markdown, as_sarif
-from sgldoctor.report.schema import schema_text
 from sgldoctor.rules.model import Severity
+from sgldoctor.schema import schema_text
 from sgldoctor.snapshot import Known, Snapshot, Unknown, from_json
 from tests.report import expected
 from tests.report.sick_machine import (
