@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -35,12 +34,11 @@ def described(target: Target) -> str:
 
 
 def headline(cells: list[Cell], newest: Cell | None, target: Target) -> str:
-    """Return the answer in a sentence: what to install, or that nothing works and why."""
+    """Return the answer in a sentence: what to install, or that nothing works and why the newest does not."""
     if newest:
         return f"sglang {newest.release} is the newest release that works on {described(target)}."
-    reasons = Counter(cell.reason for cell in cells if cell.status is Status.BROKEN).most_common(1)
-    why = f" {reasons[0][0][0].upper()}{reasons[0][0][1:]}." if reasons else ""
-    return f"No release is known to work on {described(target)}.{why}"
+    why = next((f": {cell.reason}" for cell in cells if cell.reason), "")
+    return f"No release is known to work on {described(target)}{why}."
 
 
 def lines(

@@ -29,7 +29,7 @@ def test_where_nothing_works_the_exit_code_and_the_first_line_say_so(capsys: pyt
     first = " ".join(text.split("\n\n")[0].split())
     assert (code, first) == (
         1,
-        "No release is known to work on NVIDIA V100 16GB, Python 3.12, x86_64. SGLang asks for compute capability 7.5; "
+        "No release is known to work on NVIDIA V100 16GB, Python 3.12, x86_64: SGLang asks for compute capability 7.5; "
         "NVIDIA V100 16GB has 7.0.",
     )
 
