@@ -124,7 +124,7 @@ def create_command(environment: Environment, installer: str = "uv") -> list[str]
     if installer == "pip":
         python = environment.python if "/" in environment.python else f"python{environment.python}"
         return [python, "-m", "venv", environment.venv]
-    return ["uv", "venv", "--python", environment.python, "--seed", environment.venv]
+    return ["uv", "venv", "--python", environment.python, environment.venv]
 
 
 def install_command(environment: Environment, step: Step, installer: str = "uv") -> list[str]:
