@@ -53,7 +53,7 @@ class Option:
 
 def plan_for(target: Target, wish: Wish) -> Plan:
     """Return the plan, ready or refused; nothing is resolved and nothing touched."""
-    if against := _machine(target):
+    if against := unfit_machine(target):
         return refused(target, wish, *against)
     options = _options(target, wish)
     if not options:
@@ -99,7 +99,7 @@ def machines_of(target: Target) -> list[matrix.Target]:
     ]
 
 
-def _machine(target: Target) -> tuple[str, tuple[str, ...]] | None:
+def unfit_machine(target: Target) -> tuple[str, tuple[str, ...]] | None:
     """Return why nothing can be planned for this kind of machine, and what to do; None where something can."""
     if target.os == "windows":
         return ("SGLang has no wheels for Windows.", ("Run it in WSL 2, and sgldoctor inside WSL.",))

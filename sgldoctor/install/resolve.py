@@ -6,7 +6,7 @@ import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -28,7 +28,7 @@ _NETWORK = re.compile(
     r"error sending request|dns error|[Cc]onnection|timed? ?out|status (?:server|client) error|Could not connect"
 )
 _TIMEOUT = 900.0
-_PLATFORMS = (17, 28, *range(31, 41))
+_PLATFORMS: tuple[int, ...] = (17, 28, *range(31, 41))
 """The minor versions of glibc that uv knows as manylinux_2_N."""
 _USUAL_GLIBC = "2.34"
 _URL = re.compile(r"https?://[^\s`)]+")
@@ -56,11 +56,13 @@ def resolve(plan: Plan, ask: Callable[[list[str], float], Completed]) -> Plan:
     for environment in plan.environments:
         done = _compile(environment, str(target["python"]), platform, ask)
         if done.code == 0:
-            environment = _exact(environment, done.out)
-            if kernel_fits(dict(environment.versions)) is False:
-                return _refused(plan, f"what it resolves to today does not fit: {_kernels(environment)}")
+            exact = _exact(environment, done.out)
+            if kernel_fits(dict(exact.versions)) is False:
+                return _refused(plan, f"what it resolves to today does not fit: {_kernels(exact)}")
+            environments.append(exact)
         elif outer := _unreachable(environment, done.err):
             whole = False
+            environments.append(environment)
             notes.append(f"Not resolved: {outer} does not answer from here.")
         elif reason := _REASON.search(done.err):
             return _refused(plan, in_short(" ".join(reason[0].split())))
@@ -69,7 +71,6 @@ def resolve(plan: Plan, ask: Callable[[list[str], float], Completed]) -> Plan:
                 f"uv cannot resolve the plan: {' '.join(done.err.split())[-400:]} "
                 "With --no-resolve the plan is made from the tables alone."
             )
-        environments.append(environment)
     return replace(plan, environments=tuple(environments), resolved=whole, notes=tuple(notes))
 
 
@@ -83,7 +84,7 @@ def _compile(
         indexes = list(dict.fromkeys(step.index for step in environment.steps if step.index))
         command = [
             "pip", "compile", str(wanted), "--python-version", python, "--python-platform", platform,
-            "--generate-hashes", "--no-header", "--no-annotate", "--quiet", "--color", "never",
+            "--generate-hashes", "--no-header", "--no-annotate", "--color", "never",
             *(["--override", str(overrides)] if environment.overrides else []),
             *(word for index in indexes for word in ("--index", index)),
             *(["--index-strategy", "unsafe-best-match"] if indexes else []),
@@ -104,8 +105,8 @@ def _exact(environment: Environment, text: str) -> Environment:
     )
 
 
-def _minor_of(glibc: str | None) -> int:
-    wanted = int((glibc or _USUAL_GLIBC).split(".")[1])
+def _minor_of(glibc: Any) -> int:  # noqa: ANN401 - a plain value of the target
+    wanted = int(str(glibc or _USUAL_GLIBC).split(".")[1])
     return max((minor for minor in _PLATFORMS if minor <= wanted), default=_PLATFORMS[0])
 
 
