@@ -40,6 +40,7 @@ ARROWS = {
         "refresh",
         "report",
         "rules",
+        "simulate",
         "snapshot",
         "system",
     },
