@@ -15,9 +15,11 @@ from packaging.version import Version
 
 from sgldoctor.gpu_code import any_runs
 from sgldoctor.rules.conditions import specifier_of, version_of
-from sgldoctor.rules.knowledge import forward_compatible, health, kernel_gpu_code, min_driver, table
+from sgldoctor.rules.knowledge import forward_compatible, health, kernel_gpu_code, kernel_package, min_driver, table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sgldoctor.rules.knowledge import GpuModel
 
 OLDEST_CAPABILITY = "7.5"
@@ -77,6 +79,14 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Build:
+    """Labelled builds in place of the default ones, as in ``cu128``; None is the default build."""
+
+    torch: str | None = None
+    kernels: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
     """One release on one machine: what it is, why, what would be installed, and the overrides that mend it."""
 
@@ -92,7 +102,11 @@ def releases() -> list[str]:
     return sorted(table("health.json")["releases"], key=Version, reverse=True)
 
 
-def judge(release: str, target: Target) -> Cell:
+DEFAULT = Build()
+"""The builds on the package index."""
+
+
+def judge(release: str, target: Target, build: Build = DEFAULT) -> Cell:
     """Return what a release is on a machine; the first reason against it is the one that is told."""
     row = health(release, target.arch, target.python)
     if row is None:
@@ -107,7 +121,7 @@ def judge(release: str, target: Target) -> Cell:
     if row["works"] is False and not override:
         elsewhere = row["resolves"] or _ELSEWHERE.search(why)
         return Cell(release, Status.BROKEN if elsewhere else Status.DEAD, why, versions)
-    against = _against(release, target, versions)
+    against = _against(release, target, versions, build)
     if against:
         return Cell(release, Status.BROKEN, against, versions)
     if override:
@@ -132,9 +146,26 @@ def newest_that_works(target: Target) -> Cell | None:
     return next((cell for cell in cells if cell.status is Status.WORKS), None)
 
 
-def _against(release: str, target: Target, versions: dict[str, str]) -> str | None:
+def nearest_that_works(release: str, works: Callable[[str], bool]) -> str | None:
+    """Return the release that works and is fewest releases away, the later of two; None where none does."""
+    ordered = sorted(releases(), key=Version)
+    if release not in ordered:
+        return None
+    early = Version(release).is_prerelease
+    place = ordered.index(release)
+    others = [other for other in ordered if early or not Version(other).is_prerelease]
+    by_distance = sorted(others, key=lambda other: (abs(ordered.index(other) - place), -ordered.index(other)))
+    return next((other for other in by_distance if works(other)), None)
+
+
+def _against(release: str, target: Target, versions: dict[str, str], build: Build) -> str | None:
     """Return the first reason why a release that resolves does not work here: glibc, GPU, driver."""
-    return _glibc(release, target, versions) or _gpu(target, versions) or _driver(target, versions)
+    return (
+        _glibc(release, target, versions)
+        or _gpu(target, versions, build)
+        or _cpu_build(target, versions, build)
+        or _driver(target, versions, build)
+    )
 
 
 def _without_health(release: str, target: Target) -> tuple[Status, str]:
@@ -142,6 +173,11 @@ def _without_health(release: str, target: Target) -> tuple[Status, str]:
     python = version_of(target.python)
     if asked and python and not specifier_of(asked).contains(python):
         return Status.BROKEN, f"it asks for Python {asked}"
+    wheels = table("sglang.json")["releases"].get(release, {}).get("wheels", ())
+    tags = sorted({str(wheel["python"]) for wheel in wheels}, key=lambda tag: int(tag[3:] or 0))
+    if tags and "py3" not in tags and f"cp{target.python.replace('.', '')}" not in tags:
+        named = ", ".join(f"3.{tag[3:]}" for tag in tags)
+        return Status.BROKEN, f"it has wheels for Python {named} only, and no source package"
     return Status.UNKNOWN, f"nobody resolved it for Python {target.python}"
 
 
@@ -167,28 +203,49 @@ def _tag_glibc(tag: str) -> Version:
     return Version(f"{major}.{minor}")
 
 
-def _gpu(target: Target, versions: dict[str, str]) -> str | None:
+def _gpu(target: Target, versions: dict[str, str], build: Build) -> str | None:
     if target.gpu is None:
         return None
     capability = target.gpu.capability
     have, least = version_of(capability), version_of(OLDEST_CAPABILITY)
     if have and least and have < least:
         return f"SGLang asks for compute capability {OLDEST_CAPABILITY}; {target.gpu.name} has {capability}"
-    package = _package(versions)
+    package = kernel_package(versions)
     if package is None:
         return None
     targets = kernel_gpu_code(package, versions[package], target.arch)
     if targets is None:
         return f"{package} {versions[package]} has no wheel for {target.arch}"
+    if build.kernels:
+        targets = [*targets, *_added_code(package, versions[package], build.kernels)]
     if any_runs(targets, capability) is False:
         return f"its kernels ({_kernel(versions)}) hold no code for {target.gpu.name} ({capability})"
     return None
 
 
-def _driver(target: Target, versions: dict[str, str]) -> str | None:
+def _added_code(package: str, version: str, label: str) -> list[str]:
+    """Return the GPU code that a labelled build of the kernels holds beside that of the default one."""
+    return [
+        str(code)
+        for row in table("wheel_indexes.yaml")["kernels"]
+        if row["label"] == label and package in row["packages"] and specifier_of(row["versions"]).contains(version)
+        for code in row["gpu_code"]
+    ]
+
+
+def _cpu_build(target: Target, versions: dict[str, str], build: Build) -> str | None:
+    """Return what is wrong where torch's wheel for this CPU was built without CUDA."""
+    torch = versions.get("torch", "")
+    known = table("packages.json")["torch"].get(torch)
+    if build.torch or known is None or target.arch in known.get("cuda", {}):
+        return None
+    return f"torch {torch} for {target.arch} on the package index is built without CUDA"
+
+
+def _driver(target: Target, versions: dict[str, str], build: Build) -> str | None:
     have = version_of(target.driver or "")
     torch = versions.get("torch", "")
-    cuda = table("kernel_abi.json")["cuda"].get(torch)
+    cuda = int(cuda_of_label(build.torch).partition(".")[0]) if build.torch else cuda_major(torch)
     if have is None or cuda is None:
         return None
     package, affected, needed = _NEEDS_550
@@ -202,19 +259,27 @@ def _driver(target: Target, versions: dict[str, str]) -> str | None:
     return f"{text}; on driver {have.major} the package {compat} would stand in for it" if compat else text
 
 
-def _package(versions: dict[str, str]) -> str | None:
-    return next((name for name in ("sglang-kernel", "sgl-kernel") if name in versions), None)
+def cuda_of_label(label: str) -> str:
+    """Return the CUDA version of a label: 12.8 for ``cu128``."""
+    digits = label.removeprefix("cu")
+    return f"{digits[:-1]}.{digits[-1]}"
+
+
+def cuda_major(torch: str) -> int | None:
+    """Return the CUDA major of the default build of a torch version, or None."""
+    found = table("kernel_abi.json")["cuda"].get(torch)
+    return int(found) if found else None
 
 
 def _kernel(versions: dict[str, str]) -> str:
-    package = _package(versions)
+    package = kernel_package(versions)
     return f"{package} {versions[package]}" if package else "none"
 
 
 def cuda_of(cells: list[Cell]) -> str | None:
     """Return the CUDA major of the torch that a release brings, by the first cell that resolves, or None."""
-    torch = next((cell.versions["torch"] for cell in cells if "torch" in cell.versions), None)
-    found = table("kernel_abi.json")["cuda"].get(torch)
+    torch = next((cell.versions["torch"] for cell in cells if "torch" in cell.versions), "")
+    found = cuda_major(torch)
     return str(found) if found else None
 
 

@@ -6,7 +6,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from sgldoctor.matrix import Status, Target, in_short, judge, newest_that_works, releases
+from sgldoctor.matrix import Build, Status, Target, in_short, judge, newest_that_works, releases
 from sgldoctor.rules.knowledge import gpu, kernel_gpu_code, table
 
 
@@ -83,7 +83,10 @@ def test_an_old_glibc_ends_where_platform_wheels_begin() -> None:
 
 def test_a_python_that_was_never_resolved_is_judged_by_what_the_release_asks() -> None:
     assert judge("0.5.23", Target(python="3.8")).reason == "it asks for Python >=3.11"
-    assert judge("0.5.23", Target(python="3.15")).status is Status.UNKNOWN
+    assert judge("0.5.23", Target(python="3.15")).reason == (
+        "it has wheels for Python 3.11, 3.12, 3.13 only, and no source package"
+    )
+    assert judge("0.5.9", Target(python="3.15")).status is Status.UNKNOWN
 
 
 def test_the_pythons_that_sglang_has_left_or_not_reached() -> None:
@@ -96,6 +99,22 @@ def test_the_pythons_that_sglang_has_left_or_not_reached() -> None:
     assert judge("0.5.9", Target(python="3.9")).reason == "it asks for Python >=3.10"
     assert newest("A40", python="3.14") is None
     assert judge("0.5.23", Target(python="3.14")).reason == "sglang 0.5.23 has no wheel for this Python"
+
+
+def test_torch_for_arm_has_cuda_only_in_later_releases() -> None:
+    assert judge("0.5.9", Target(arch="aarch64", gpu=gpu("GH200"))).reason == (
+        "torch 2.9.1 for aarch64 on the package index is built without CUDA"
+    )
+    assert judge("0.5.11", Target(arch="aarch64", gpu=gpu("GH200"))).status is Status.WORKS
+
+
+def test_a_labelled_build_is_judged_by_its_own_cuda_and_code() -> None:
+    rtx5090 = Target(gpu=gpu("RTX 5090"), driver="570")
+    assert judge("0.4.9", rtx5090).status is Status.BROKEN
+    assert judge("0.4.9", rtx5090, Build(torch="cu128", kernels="cu128")).status is Status.WORKS
+    assert judge("0.5.9", rtx5090, Build(torch="cu130", kernels="cu130")).reason == (
+        "torch 2.9.1 is built for CUDA 13, which needs driver 580"
+    )
 
 
 def test_a_release_without_a_wheel_for_a_python_is_not_dead() -> None:

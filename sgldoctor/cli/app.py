@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 app.command("check", epilog=check.EPILOG)(check.command)
 app.command("inspect", epilog=inspect.EPILOG)(inspect.command)
-app.command("install")(install.command)
+app.command("install", epilog=install.EPILOG)(install.command)
 app.command("matrix", epilog=matrix.EPILOG)(matrix.command)
 app.command("release", epilog=matrix.RELEASE_EPILOG)(matrix.release)
 app.command("schema")(schema.command)

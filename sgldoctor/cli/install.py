@@ -1,26 +1,294 @@
-"""``sgldoctor install``: planned, and honest about it."""
+"""``sgldoctor install``: from a GPU's name to a plan that works, written down or carried out."""
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
-from sgldoctor.errors import ExitCode
+from sgldoctor.errors import ExitCode, UsageError
 
-_TEXT = """\
-sgldoctor {version} cannot plan an installation yet. By hand, into a fresh environment:
+if TYPE_CHECKING:
+    from sgldoctor.install.plan import Plan
+    from sgldoctor.install.target import Target, Wish
 
-  uv venv .venv-sglang --python 3.12
-  uv pip install --python .venv-sglang/bin/python --prerelease=allow sglang
+EPILOG = """\b
+Examples:
+  sgldoctor install --gpu a40                                   the newest release that runs there, as a plan
+  sgldoctor install --gpu a40 --sglang 0.4.9 --python 3.10 --execute
+  sgldoctor install --sglang latest --with 'peft>=0.15'         this machine's GPU and driver
+  sgldoctor install --gpu h100 --driver 535 --format dockerfile > Dockerfile
+  sgldoctor install --gpu 'RTX 5090' --format shell > install.sh
+  sgldoctor install --stack art-two-environments                known sets: sgldoctor rules stacks
+  sgldoctor install --engine vllm --gpu a10g
 
-then judge it:
-
-  sgldoctor check --venv .venv-sglang
+\b
+Exit codes: 0 the plan is ready, or done; 1 refused; 2 wrong usage; 3 the index does not answer, or the folder or the
+disk cannot be used; 5 a step of --execute failed.
 """
 
 
-def command() -> None:
-    """Say how to install SGLang by hand; this version makes no plans of its own yet."""
-    from sgldoctor import __version__  # noqa: PLC0415 - a constant of the package
+class Format(str, Enum):
+    """How a plan is written down."""
 
-    typer.echo(_TEXT.format(version=__version__), nl=False)
-    raise typer.Exit(int(ExitCode.FINDINGS))
+    TEXT = "text"
+    SHELL = "shell"
+    DOCKERFILE = "dockerfile"
+    REQUIREMENTS = "requirements"
+    UV = "uv"
+    MODAL = "modal"
+    JSON = "json"
+
+
+class Engine(str, Enum):
+    """What shall serve."""
+
+    SGLANG = "sglang"
+    VLLM = "vllm"
+
+
+class Installer(str, Enum):
+    """Whose commands the plan shows."""
+
+    UV = "uv"
+    PIP = "pip"
+
+
+_MACHINE = "The machine"
+_WHAT = "What to install"
+_DO = "Carrying it out"
+_OUT = "The plan"
+
+
+def command(  # noqa: PLR0913 - every option of the command stands here
+    *,
+    gpu: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Such as a40. Repeatable: all must be served.", rich_help_panel=_MACHINE),
+    ] = None,
+    driver: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="NVIDIA driver, such as 535.", rich_help_panel=_MACHINE)
+    ] = None,
+    cuda: Annotated[
+        str | None,
+        typer.Option(metavar="X.Y", help="CUDA to build for, and no newer; 12.8.", rich_help_panel=_MACHINE),
+    ] = None,
+    python: Annotated[
+        str | None, typer.Option(metavar="3.Y|PATH", help="Version, or an interpreter.", rich_help_panel=_MACHINE)
+    ] = None,
+    arch: Annotated[
+        str | None, typer.Option(metavar="CPU", help="x86_64 or aarch64.", rich_help_panel=_MACHINE)
+    ] = None,
+    glibc: Annotated[str | None, typer.Option(metavar="2.Y", help="C library.", rich_help_panel=_MACHINE)] = None,
+    sglang: Annotated[
+        str | None,
+        typer.Option(
+            "--sglang",
+            "--release",
+            metavar="VERSION|SPEC|latest",
+            help="Release; default: the newest that the machine can run.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    engine: Annotated[Engine, typer.Option(help="What shall serve.", rich_help_panel=_WHAT)] = Engine.SGLANG,
+    extra: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Extra of the engine. Repeatable.", rich_help_panel=_WHAT)
+    ] = None,
+    with_: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="REQ", help="Further requirement. Repeatable.", rich_help_panel=_WHAT),
+    ] = None,
+    stack: Annotated[
+        str | None, typer.Option(metavar="ID", help="A known set; see sgldoctor rules stacks.", rich_help_panel=_WHAT)
+    ] = None,
+    override: Annotated[
+        bool, typer.Option("--override", help="Replace pins that are gone from the index.", rich_help_panel=_WHAT)
+    ] = False,
+    venv: Annotated[
+        str, typer.Option(metavar="DIR", help="The new environment's folder.", rich_help_panel=_DO)
+    ] = ".venv-sglang",
+    installer: Annotated[
+        Installer, typer.Option(help="Whose commands the plan shows.", rich_help_panel=_OUT)
+    ] = Installer.UV,
+    no_resolve: Annotated[
+        bool,
+        typer.Option("--no-resolve", help="Answer from the tables alone; no network.", rich_help_panel=_OUT),
+    ] = False,
+    output: Annotated[Format, typer.Option("--format", help="How to write it.", rich_help_panel=_OUT)] = Format.TEXT,
+    as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.", rich_help_panel=_OUT)] = False,
+    execute: Annotated[bool, typer.Option("--execute", help="Carry the plan out.", rich_help_panel=_DO)] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an execution was stopped.", rich_help_panel=_DO)
+    ] = False,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Remove what was made when a step fails.", rich_help_panel=_DO)
+    ] = False,
+    download: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Collect all wheels there.", rich_help_panel=_DO)
+    ] = None,
+    wheelhouse: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Install from such a folder, no network.", rich_help_panel=_DO)
+    ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="LOCK", help="Install what a lock file says.", rich_help_panel=_DO)
+    ] = None,
+) -> int:
+    """Plan an environment for SGLang that works on a machine, and with --execute make it, verified after every step."""
+    form = Format.JSON if as_json else output
+    _refuse_contradictions(execute=execute, resume=resume, clean=clean, sources=[from_, wheelhouse, stack])
+    locks: dict[str, Any] = {}
+    plan: Plan | None = None
+    if from_ or wheelhouse:
+        plan, locks = _stored(from_, wheelhouse, venv)
+    elif resume:
+        from sgldoctor.install.execute import plan_in_folder  # noqa: PLC0415 - keeps --help fast
+
+        plan = plan_in_folder(venv)
+    if plan is None:
+        named = {"driver": driver, "cuda": cuda, "python": python, "arch": arch, "glibc": glibc}
+        target = _target(tuple(gpu or ()), named, stack)
+        wish = _wish(sglang, engine, extra, with_, override=override, installer=installer, venv=venv, python=python)
+        plan = _planned(target, wish, stack)
+        if plan.status == "ready" and not no_resolve:
+            plan = _resolved(plan)
+    if plan.status != "ready" or not (execute or download):
+        return _show(plan, form, stack)
+    return _carry_out(plan, form, download, execute=execute, resume=resume, clean=clean, locks=locks)
+
+
+def _refuse_contradictions(*, execute: bool, resume: bool, clean: bool, sources: list[str | None]) -> None:
+    if (resume or clean) and not execute:
+        raise UsageError("--resume and --clean belong to --execute. Add it.")
+    if sum(bool(source) for source in sources) > 1:
+        raise UsageError("--from, --wheelhouse and --stack each name what to install. Give one of them.")
+
+
+def _target(gpus: tuple[str, ...], named: dict[str, str | None], stack: str | None) -> Target:
+    """Return the machine: as named, then as the stack says, then as found here."""
+    from sgldoctor.install import target as targets  # noqa: PLC0415 - keeps --help fast
+    from sgldoctor.install.stacks import stack as find_stack  # noqa: PLC0415
+    from sgldoctor.probes.run import Scope, observe  # noqa: PLC0415
+    from sgldoctor.probes.target import choose  # noqa: PLC0415
+    from sgldoctor.system import RealSystem  # noqa: PLC0415
+
+    system = RealSystem()
+    python = named["python"]
+    if python and _is_path(python):
+        named = {**named, "python": choose(system, python=python, venv=None, rooted=False).interpreter.minor}
+    own = find_stack(stack).target if stack else {}
+    models = gpus or tuple(own[key] for key in ("gpu",) if key in own)
+    target = targets.named(gpus=models, **{key: value or own.get(key) for key, value in named.items()})
+    arch_given = bool(named["arch"] or own.get("arch"))
+    return targets.completed(target, observe(system, Scope(environment=False)), arch_given=arch_given)
+
+
+def _wish(  # noqa: PLR0913 - one per option
+    release: str | None,
+    engine: Engine,
+    extras: list[str] | None,
+    additions: list[str] | None,
+    *,
+    override: bool,
+    installer: Installer,
+    venv: str,
+    python: str | None,
+) -> Wish:
+    """Return what shall be installed.
+
+    Raises:
+        UsageError: a release or requirement is none, or pip is asked for what it cannot do.
+    """
+    from sgldoctor.install import target as targets  # noqa: PLC0415 - keeps --help fast
+
+    if installer is Installer.PIP and override:
+        raise UsageError("pip cannot replace the pins of another package, so --override needs --installer uv.")
+    return targets.Wish(
+        engine.value,
+        targets.release_wish(release) if release else None,
+        tuple(extras or ()),
+        tuple(targets.addition(text) for text in additions or ()),
+        override,
+        venv,
+        python if python and _is_path(python) else None,
+        installer.value,
+    )
+
+
+def _is_path(python: str) -> bool:
+    return "/" in python
+
+
+def _planned(target: Target, wish: Wish, stack: str | None) -> Plan:
+    from sgldoctor.install import planner, stacks, vllm  # noqa: PLC0415 - keeps --help fast
+
+    if stack:
+        return stacks.plan_for(stacks.stack(stack), target, wish)
+    return vllm.plan_for(target, wish) if wish.engine == "vllm" else planner.plan_for(target, wish)
+
+
+def _resolved(plan: Plan) -> Plan:
+    """Return the plan as uv resolves it now; on a terminal something moves meanwhile."""
+    from rich.console import Console  # noqa: PLC0415 - keeps --help fast
+
+    from sgldoctor.install.execute.engine import Engine as Uv  # noqa: PLC0415
+    from sgldoctor.install.resolve import resolve  # noqa: PLC0415
+    from sgldoctor.system import RealSystem  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    uv = Uv.find(RealSystem())
+    with console.status("uv resolves the plan") if console.is_terminal else nullcontext():
+        return resolve(plan, uv.ask)
+
+
+def _stored(lock: str | None, wheelhouse: str | None, venv: str) -> tuple[Plan, dict[str, Any]]:
+    from sgldoctor.install.execute import plan_in_lock, plan_in_wheelhouse  # noqa: PLC0415 - keeps --help fast
+
+    found = plan_in_lock(lock, venv) if lock else plan_in_wheelhouse(str(wheelhouse), venv)
+    return found[0], dict(found[1])
+
+
+def _show(plan: Plan, form: Format, stack: str | None) -> int:
+    from sgldoctor.cli.terminal import show  # noqa: PLC0415 - keeps --help fast
+    from sgldoctor.install.plan import to_json  # noqa: PLC0415
+    from sgldoctor.install.render import render, text  # noqa: PLC0415
+    from sgldoctor.install.stacks import stack as find_stack  # noqa: PLC0415
+
+    ready = plan.status in {"ready", "done"}
+    own = find_stack(stack).dockerfile if stack and form is Format.DOCKERFILE else None
+    if form is Format.JSON:
+        sys.stdout.write(to_json(plan))
+    elif form is Format.TEXT:
+        show(lambda width: text.lines(plan, width))
+    elif ready:
+        sys.stdout.write(own or render(plan, form.value))
+    else:
+        sys.stderr.write("".join(f"{line}\n" for line, _ in text.lines(plan, 110)))
+    return int(ExitCode.OK if ready else ExitCode.FINDINGS)
+
+
+def _carry_out(
+    plan: Plan,
+    form: Format,
+    download: str | None,
+    *,
+    execute: bool,
+    resume: bool,
+    clean: bool,
+    locks: dict[str, Any],
+) -> int:
+    """Collect the wheels, or make the environments, and tell how it went."""
+    from sgldoctor.cli import progress  # noqa: PLC0415 - keeps --help fast
+    from sgldoctor.install import execute as executor  # noqa: PLC0415
+
+    reporter = progress.reporter()
+    if download:
+        for path in executor.download(plan, download, reporter):
+            typer.echo(path)
+        if not execute:
+            return int(ExitCode.OK)
+    done = executor.execute(plan, executor.Work(resume=resume, clean=clean, locks=locks), reporter)
+    _show(done, form if form is Format.JSON else Format.TEXT, None)
+    return int(ExitCode.OK if done.status == "done" else ExitCode.INSTALL_FAILED)

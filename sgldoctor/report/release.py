@@ -6,9 +6,7 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from packaging.version import Version
-
-from sgldoctor.matrix import Target, in_short, judge, releases
+from sgldoctor.matrix import Status, Target, in_short, judge, nearest_that_works
 from sgldoctor.report.entry import entry
 from sgldoctor.rules.knowledge import CPU_ARCHITECTURES, PYTHONS, age, health, kernel_gpu_code, table
 
@@ -70,21 +68,15 @@ def _health(release: str, arch: str, python: str) -> dict[str, Any] | None:
     row = health(release, arch, python)
     if row is None:
         return None
-    nearest = None if row["works"] else _nearest(release, Target(python, arch))
-    return {**{key: value for key, value in row.items() if key != "pythons"}, "nearest": nearest}
-
-
-def _nearest(release: str, target: Target) -> str | None:
-    """Return the working release that is fewest releases away, the later of two."""
-    ordered = sorted(releases(), key=Version)
-    if release not in ordered:
-        return None
-    early = Version(release).is_prerelease
-    place = ordered.index(release)
-    final = [early or not Version(other).is_prerelease for other in ordered]
-    working = [i for i, other in enumerate(ordered) if final[i] and judge(other, target).status.value == "works"]
-    found = min(working, key=lambda i: (abs(i - place), -i), default=None)
-    return None if found is None else ordered[found]
+    target = Target(python, arch)
+    cell = judge(release, target)
+    found = {key: value for key, value in row.items() if key != "pythons"}
+    if row["works"] and cell.status is Status.BROKEN:
+        found |= {"works": False, "reason": cell.reason}
+    nearest = None
+    if not found["works"]:
+        nearest = nearest_that_works(release, lambda other: judge(other, target).status is Status.WORKS)
+    return {**found, "nearest": nearest}
 
 
 def as_json(release: str) -> str:

@@ -17,7 +17,7 @@ from sgldoctor.rules.conditions import specifier_of, version_of
 from sgldoctor.rules.load import read_yaml, rules_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class GpuModel:
     memory_gib: float | None
     kind: str
     cpu: str
+    min_driver: str | None = None
 
 
 CPU_ARCHITECTURES = ("x86_64", "aarch64")
@@ -94,6 +95,7 @@ def find_gpu(name: str) -> GpuModel | None:
         row.get("memory_gib"),
         row["kind"],
         row.get("cpu", "any"),
+        row.get("min_driver"),
     )
 
 
@@ -107,6 +109,11 @@ def gpu(name: str) -> GpuModel:
         return found
     names = sorted({str(row["name"]) for row in table("gpus.yaml")["gpus"]} | set(_gpu_rows()))
     raise UsageError(f"Unknown GPU {name!r}.{did_you_mean(name.lower(), names)} List them with: sgldoctor rules gpus")
+
+
+def kernel_package(versions: Mapping[str, str]) -> str | None:
+    """Return the name of the kernels' distribution in a set of versions, or None where it has none."""
+    return next((name for name in ("sglang-kernel", "sgl-kernel") if name in versions), None)
 
 
 def kernel_window(package: str, version: str) -> dict[str, Any] | None:
@@ -273,7 +280,7 @@ def kernel_fits(versions: dict[str, str], abi: dict[str, Any] | None = None) -> 
         abi: the table of torch's binary interface; default: the one in use.
     """
     torch = versions.get("torch")
-    package = next((name for name in ("sglang-kernel", "sgl-kernel") if name in versions), None)
+    package = kernel_package(versions)
     if torch is None or package is None:
         return True
     known = abi or table("kernel_abi.json")

@@ -1,0 +1,107 @@
+"""Showing how far an installation is: bars on a terminal, plain lines elsewhere; always on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from sgldoctor.install.execute.reporter import Reporter
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+_MIB = 1 << 20
+_LARGE = 50 * _MIB
+"""Bytes from which on a download has a line of its own."""
+
+
+def reporter() -> Reporter:
+    """Return what shows progress on this stderr."""
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    return _Bars(console) if console.is_terminal else _Lines()
+
+
+class _Lines(Reporter):
+    """A line for each step and each large download."""
+
+    def __init__(self) -> None:
+        self._started = 0.0
+
+    def begin(self, title: str, size: int | None = None) -> None:
+        self._started = time.monotonic()
+        self._say(f"{title}{f', {size / 1e9:.2f} GB' if size else ''} ...")
+
+    def downloading(self, name: str, size: int | None) -> None:
+        if size and size >= _LARGE:
+            self._say(f"  {name} ({size / _MIB:.0f} MiB)")
+
+    def end(self, text: str) -> None:
+        self._say(f"  {time.monotonic() - self._started:.1f} s: {text}")
+
+    def note(self, text: str) -> None:
+        self._say(f"  {text}")
+
+    @staticmethod
+    def _say(text: str) -> None:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
+class _Bars(Reporter):
+    """A bar for the step, which grows by whole packages, and the names of what is on its way."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._title = ""
+        self._started = 0.0
+        self._sizes: dict[str, int] = {}
+
+    def begin(self, title: str, size: int | None = None) -> None:
+        self._stop()
+        self._title, self._started = title, time.monotonic()
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(24),
+            DownloadColumn(),
+            TimeElapsedColumn(),
+        )
+        if not size:
+            columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())  # type: ignore[assignment]
+        self._progress = Progress(*columns, console=self._console, transient=True)
+        self._task = self._progress.add_task(title, total=size)
+        self._progress.start()
+
+    def downloading(self, name: str, size: int | None) -> None:
+        self._sizes[name] = size or 0
+        self._show()
+
+    def arrived(self, name: str) -> None:
+        size = self._sizes.pop(name, 0)
+        if self._progress and self._task is not None:
+            self._progress.advance(self._task, size)
+        self._show()
+
+    def end(self, text: str) -> None:
+        self._stop()
+        self._console.print(Text(f"{self._title}: {time.monotonic() - self._started:.1f} s: {text}"), soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        self._console.print(Text(text), soft_wrap=True)
+
+    def _show(self) -> None:
+        if self._progress and self._task is not None:
+            largest = sorted(self._sizes, key=lambda name: -self._sizes[name])[:3]
+            self._progress.update(self._task, description=" ".join((self._title, *largest))[:70])
+
+    def _stop(self) -> None:
+        if self._progress:
+            self._progress.stop()
+            self._progress = None

@@ -1,0 +1,87 @@
+"""Whether an environment is what the plan says: a child process after each step, the whole check at the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sgldoctor.api import check, observe
+from sgldoctor.install.execute.errors import InstallFailedError
+from sgldoctor.install.verify import scripts
+from sgldoctor.report.model import Status
+from sgldoctor.rules.model import ENVIRONMENT_SUBJECTS, Severity
+from sgldoctor.simulate import Machine, simulate
+from sgldoctor.system.children import Child
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from sgldoctor.install.execute.engine import Engine
+    from sgldoctor.install.plan import Environment, Plan, Step
+    from sgldoctor.report.model import Finding, Report
+
+_ABSENT = "sglang-not-installed"
+TIMEOUT = 600.0
+"""Seconds for the imports of one step; a cold import of torch from a network disk takes a minute."""
+
+
+def verify(environment: Environment, step: Step, engine: Engine, scratch: Path) -> str:
+    """Return what the environment says of itself after a step.
+
+    Args:
+        environment: where it is.
+        step: names what must hold.
+        engine: knows the variables of a child process.
+        scratch: a folder for what the imports want to write; it is the child's home.
+
+    Raises:
+        InstallFailedError: something does not hold.
+    """
+    lines: list[str] = []
+    scratch.mkdir(exist_ok=True)
+    home = {"HOME": str(scratch), "XDG_CACHE_HOME": str(scratch), "FLASHINFER_WORKSPACE_BASE": str(scratch)}
+    program = scripts(step.verify, dict(environment.versions))
+    child = Child(
+        [environment.interpreter(), "-I", "-B", "-W", "ignore", "-c", program], env={**engine.environment, **home},
+    )  # fmt: skip
+    code = child.wait(lines.append, TIMEOUT)
+    said = [line for line in lines if line.strip()]
+    if child.timed_out:
+        raise InstallFailedError(f"after {step.name}: the imports took longer than {TIMEOUT / 60:g} minutes")
+    if code:
+        what = said[-1] if said else f"the check ended with {code}"
+        raise InstallFailedError(f"after {step.name}: {what}")
+    return "; ".join(said)
+
+
+def judged(environment: Environment, plan: Plan, subjects: Iterable[str] = ENVIRONMENT_SUBJECTS) -> Report:
+    """Return what `sgldoctor check` says about an environment on the plan's machine, for some subjects."""
+    wanted = frozenset(subjects)
+    out = set() if "sglang" in dict(environment.versions) else {_ABSENT}  # a trainer, or vLLM
+    snapshot = simulate(observe(venv=environment.venv), machine_of(plan))
+    return check(snapshot, keep=lambda problem: problem.subject in wanted and problem.id not in out)
+
+
+def errors(report: Report) -> list[Finding]:
+    """Return the errors that were found, roots first."""
+    return [
+        finding for finding in report.found if finding.severity is Severity.ERROR and finding.status is Status.FOUND
+    ]
+
+
+def refuse_errors(report: Report) -> None:
+    """Raise where a check found an error.
+
+    Raises:
+        InstallFailedError: naming each.
+    """
+    if found := errors(report):
+        raise InstallFailedError("\n".join(["check finds:", *(f"  {each.message} [{each.id}]" for each in found)]))
+
+
+def machine_of(plan: Plan) -> Machine:
+    """Return the machine that a plan is for."""
+    target = dict(plan.target)
+    gpus = target.get("gpus") or target.get("gpu") or ()
+    names = (gpus,) if isinstance(gpus, str) else tuple(str(name) for name in gpus)
+    return Machine(names, target.get("driver"), None, target.get("glibc"), target.get("arch"))

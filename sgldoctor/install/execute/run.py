@@ -1,0 +1,327 @@
+"""Carrying out a plan: environment by environment, step by step, verified after each."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from packaging.utils import canonicalize_name
+
+from sgldoctor.install.execute import disk, interpreter, judge, lockfile, record
+from sgldoctor.install.execute.engine import Engine
+from sgldoctor.install.execute.errors import InstallFailedError, InstallRefusedError
+from sgldoctor.install.execute.folder import Folder
+from sgldoctor.install.execute.reporter import Reporter
+from sgldoctor.install.execute.resolve import resolve
+from sgldoctor.install.plan import (
+    CONSTRAINTS,
+    DONE,
+    FAILED,
+    OVERRIDES,
+    READY,
+    as_record,
+    create_command,
+    install_command,
+)
+from sgldoctor.system import RealSystem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+    from types import FrameType
+
+    from sgldoctor.install.execute.lockfile import Lock
+    from sgldoctor.install.plan import Environment, Plan, Step
+
+LOG = "install.log"
+LOCK = "pylock.toml"
+_STEP_LOCK = "pylock.step.toml"
+_AHEAD_LOCK = "pylock.ahead.toml"
+_PYLOCK = ("--preview-features", "pylock")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How a plan is carried out.
+
+    Attributes:
+        resume: go on where an installation in the plan's folders was interrupted.
+        clean: remove an environment whose installation fails.
+        locks: resolved sets by the environment's name; others are resolved.
+    """
+
+    resume: bool = False
+    clean: bool = False
+    locks: Mapping[str, Lock] = field(default_factory=dict)
+
+
+@dataclass
+class _Site:
+    """One environment that is being made."""
+
+    plan: Plan
+    environment: Environment
+    folder: Folder
+    engine: Engine
+    reporter: Reporter
+    lock: Lock
+    state: dict[str, Any]
+
+    @property
+    def log(self) -> Path:
+        return self.folder.file(LOG)
+
+    def save(self, **changes: Any) -> None:  # noqa: ANN401 - any JSON value
+        self.state |= changes
+        self.folder.save(self.state)
+
+
+def execute(plan: Plan, work: Work, reporter: Reporter) -> Plan:
+    """Carry out a plan and return it as done, or as failed with the reason.
+
+    Args:
+        plan: a ready plan; its folders are relative to the current one.
+        work: how.
+        reporter: hears how far it is.
+
+    Raises:
+        InstallRefusedError: it cannot begin; nothing was made.
+        KeyboardInterrupt: the user or the system stopped it; it can be resumed.
+    """
+    if plan.status != READY:
+        raise InstallRefusedError(f"The plan is {plan.status}, so nothing is installed: {plan.reason}")
+    engine = Engine.find(RealSystem())
+    with ExitStack() as stack:
+        stack.enter_context(_stoppable(engine))
+        folders = _claimed(plan, work, stack)
+        sites = _prepared(plan, work, folders, engine, reporter)
+        for site in sites:
+            try:
+                _carry_out(site)
+            except InstallFailedError as error:
+                reporter.end("failed")
+                where = _after_failure(site, work)
+                return replace(plan, status=FAILED, reason=f"{error}\n{where}")
+    return replace(plan, status=DONE)
+
+
+@contextmanager
+def _stoppable(engine: Engine) -> Iterator[None]:
+    """Treat a polite end as Ctrl-C, and leave no child behind."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)} if main else {}
+    try:
+        yield
+    finally:
+        engine.stop()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _claimed(plan: Plan, work: Work, stack: ExitStack) -> list[Folder]:
+    folders = [Folder(environment.venv) for environment in plan.environments]
+    taken: list[Folder] = []
+    try:
+        for folder in folders:
+            folder.claim(resume=work.resume)
+            taken.append(folder)
+            stack.callback(folder.release)
+    except InstallRefusedError:
+        for folder in taken:
+            folder.abandon()
+        raise
+    return folders
+
+
+def _prepared(plan: Plan, work: Work, folders: list[Folder], engine: Engine, reporter: Reporter) -> list[_Site]:
+    """Return what is to be made, after all that can be known before has been looked at.
+
+    Raises:
+        InstallRefusedError: an interpreter, the index or room on the disk is missing; fresh folders are gone again.
+    """
+    environments = tuple(
+        replace(environment, venv=str(folder.path))
+        for environment, folder in zip(plan.environments, folders, strict=True)
+    )
+    whole = replace(plan, environments=environments)
+    sites = []
+    try:
+        for environment, folder in zip(environments, folders, strict=True):
+            state = {"plan": as_record(whole), "environment": environment.name, "steps": {}} | folder.load()
+            site = _Site(whole, environment, folder, engine, reporter, lockfile.Lock({}, {}), state)
+            site.save()
+            reporter.begin(f"{environment.name}: resolving")
+            python = state.get("python") or interpreter.find(environment.python, engine)
+            site.lock = _locked(site, work, python)
+            site.save(python=python)
+            sites.append(site)
+            count = len(site.lock.packages)
+            reporter.end(f"{count} packages, Python at {python}")
+    except (InstallRefusedError, InstallFailedError) as error:
+        for folder in folders:
+            if not (folder.load().get("python")):
+                folder.abandon()
+        raise InstallRefusedError(str(error)) from None
+    return sites
+
+
+def _locked(site: _Site, work: Work, python: str) -> Lock:
+    path = site.folder.file(LOCK)
+    if path.exists():
+        return lockfile.read(path)
+    lock = work.locks.get(site.environment.name)
+    if lock is None:
+        lock = resolve(site.plan, site.environment, python, site.engine, site.folder)
+        lock = disk.with_sizes(lockfile.narrowed(lock, interpreter.minor_of(python, site.engine)))
+    lock = replace(lock, plan=site.plan, environment=site.environment.name)
+    part = lockfile.write(lock, site.folder.file(_STEP_LOCK))
+    dry = [
+        "pip",
+        "install",
+        "--dry-run",
+        "--target",
+        str(site.folder.file("none")),
+        "--python",
+        python,
+        "-r",
+        str(part),
+    ]
+    disk.refuse_too_little(lock, site.folder.path, site.engine, dry)
+    return lockfile.read(lockfile.write(lock, path))
+
+
+def _carry_out(site: _Site) -> None:
+    started = time.monotonic()
+    steps: dict[str, dict[str, Any]] = site.state["steps"]
+    if not site.state.get("made"):
+        made = replace(site.environment, python=site.state["python"])
+        command = create_command(made, site.plan.installer)
+        site.engine.run(command + (["--allow-existing"] if command[0] == "uv" else []), site.reporter, site.log)
+        site.save(made=True)
+    todo = [step for step in site.environment.steps if "verified" not in steps.get(step.name, {})]
+    ahead = _Ahead(site, todo[1:] if site.plan.installer == "uv" else [])
+    try:
+        for step in todo:
+            if step is not todo[0]:
+                ahead.wait()
+            _step(site, step, steps)
+    finally:
+        ahead.stop()
+    begun = time.monotonic()
+    site.reporter.begin(f"{site.environment.name}: check")
+    report = judge.judged(site.environment, site.plan)
+    judge.refuse_errors(report)
+    checked = time.monotonic() - begun
+    site.reporter.end(f"no error, {report.counts['warnings']} warnings")
+    record.write(site.plan, site.environment, site.lock, site.folder, site.state, report, checked)
+    for name in (_STEP_LOCK, _AHEAD_LOCK):
+        site.folder.file(name).unlink(missing_ok=True)
+    shutil.rmtree(site.folder.file("scratch"), ignore_errors=True)
+    site.save(finished=True, seconds=round(time.monotonic() - started, 1))
+
+
+def _step(site: _Site, step: Step, steps: dict[str, dict[str, Any]]) -> None:
+    """Install one step and verify it.
+
+    Raises:
+        InstallFailedError: the installer failed, or something does not hold.
+    """
+    part = site.lock.part(site.lock.steps[step.name])
+    site.reporter.begin(f"{site.environment.name}: {step.name}, {len(part.packages)} packages", part.size())
+    begun = time.monotonic()
+    if "installed" not in steps.get(step.name, {}):
+        if step.name in steps:
+            _forget(site, part)
+        steps[step.name] = {}
+        site.save()
+        _install(site.engine, _command(site, step, part), site.reporter, site.log)
+        steps[step.name]["installed"] = round(time.monotonic() - begun, 1)
+        site.save()
+    verified = time.monotonic()
+    said = judge.verify(site.environment, step, site.engine, site.folder.file("scratch"))
+    if "kernel" in step.verify and step is not site.environment.steps[-1]:
+        judge.refuse_errors(judge.judged(site.environment, site.plan, ("sgl-kernel",)))
+    steps[step.name]["verified"] = round(time.monotonic() - verified, 1)
+    site.save()
+    site.reporter.end(said)
+
+
+def _install(engine: Engine, command: list[str], reporter: Reporter, log: Path) -> None:
+    """Run a command of an installer; what uv has is taken without asking an index, which may call it stale."""
+    if command[0] == "uv":
+        try:
+            engine.run([*command, "--offline"], Reporter(), log)
+        except InstallFailedError:
+            pass  # not all of it is there
+        else:
+            return
+    engine.run(command, reporter, log)
+
+
+def _command(site: _Site, step: Step, part: Lock) -> list[str]:
+    """Return the command of a step: the plan's own for pip, the files of the lock for uv, which bring the same."""
+    if site.plan.installer == "pip":
+        site.folder.write(CONSTRAINTS, site.environment.constraints)
+        site.folder.write(OVERRIDES, site.environment.overrides)
+        return install_command(site.environment, step, "pip")
+    path = lockfile.write(part, site.folder.file(_STEP_LOCK))
+    return ["uv", "pip", "install", "--python", site.environment.interpreter(), "--no-deps", *_PYLOCK, "-r", str(path)]
+
+
+def _forget(site: _Site, part: Lock) -> None:
+    """Remove the marks of packages that an interrupted step may have installed by half; it installs them again."""
+    for folder in site.folder.path.glob("lib/python3*/site-packages/*.dist-info"):
+        if canonicalize_name(folder.name.partition("-")[0]) in part.packages:
+            shutil.rmtree(folder)
+
+
+class _Ahead:
+    """Downloads what later steps need while the first one is installed; what fails here fails again there."""
+
+    def __init__(self, site: _Site, steps: list[Step]) -> None:
+        names = {name for step in steps for name in site.lock.steps[step.name]}
+        self._site = site
+        self._thread = threading.Thread(target=self._fetch, args=(site.lock.part(names),), daemon=True)
+        self._engine = replace(site.engine, _children=[])
+        if names:
+            self._thread.start()
+
+    def _fetch(self, part: Lock) -> None:
+        folder = self._site.folder.file("ahead")
+        try:
+            path = lockfile.write(part, self._site.folder.file(_AHEAD_LOCK))
+            command = [
+                "uv", "pip", "install", "--target", str(folder), "--link-mode", "symlink", "--no-deps",
+                "--python", self._site.state["python"], *_PYLOCK, "-r", str(path),
+            ]  # fmt: skip
+            _install(self._engine, command, self._site.reporter, self._site.folder.file("ahead.log"))
+        except InstallFailedError:
+            pass
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def wait(self) -> None:
+        """Wait for its end."""
+        while self._thread.is_alive():
+            self._thread.join(0.2)  # so that Ctrl-C is heard
+
+    def stop(self) -> None:
+        """Give up what has not been downloaded."""
+        self._engine.stop()
+        self.wait()
+
+
+def _after_failure(site: _Site, work: Work) -> str:
+    if work.clean:
+        site.folder.clean()
+        return f"{site.folder.path} was removed."
+    return f"{site.folder.path} was kept. Its log is {site.log}; go on with --resume --venv {site.folder.path}."

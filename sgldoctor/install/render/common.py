@@ -1,0 +1,42 @@
+"""What several formats share: the head of a file, and the images of CUDA."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sgldoctor import __version__
+from sgldoctor.install.builds import default_cuda
+from sgldoctor.install.render.text import headline
+from sgldoctor.matrix import cuda_of_label
+from sgldoctor.rules.knowledge import table
+
+if TYPE_CHECKING:
+    from sgldoctor.install.plan import Environment, Plan
+
+
+def head(plan: Plan, mark: str = "#") -> str:
+    """Return the comment at the top of a file: what it makes, what was assumed, what to know."""
+    lines = [headline(plan), f"Made by sgldoctor {__version__}."]
+    lines += [f"Assumed: {text}" for text in plan.assumptions]
+    lines += [f"Note: {text}" for text in plan.notes]
+    if not plan.resolved:
+        lines.append("Not resolved: the versions come from tables; the index was not asked.")
+    return "".join(f"{mark} {line}\n" for line in lines)
+
+
+def cuda_of(environment: Environment) -> str:
+    """Return the CUDA that the environment's torch is built for, such as 12.8."""
+    step = environment.steps[0]
+    torch = next((line for line in step.requirements if line.startswith("torch==")), "")
+    _, _, label = torch.partition("+")
+    return (
+        cuda_of_label(label) if label.startswith("cu") else default_cuda(dict(environment.versions)["torch"]) or "12.8"
+    )
+
+
+def base_image(cuda: str) -> str:
+    """Return the tag of the CUDA image for a CUDA version: with a compiler, for what is compiled at first use."""
+    images: dict[str, str] = {str(row["cuda"]): str(row["tag"]) for row in table("cuda_images.yaml")["images"]}
+    major = cuda.partition(".")[0]
+    fallback = max((key for key in images if key.partition(".")[0] == major), default=max(images))
+    return f"nvidia/cuda:{images.get(cuda, images[fallback])}"

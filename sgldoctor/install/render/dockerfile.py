@@ -1,0 +1,92 @@
+"""A plan as a Dockerfile: CUDA's devel image with its patch level, a plain user, cache mounts, a health check."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sgldoctor.install.plan import CONSTRAINTS, OVERRIDES, STATE, create_command, install_command
+from sgldoctor.install.render.common import base_image, cuda_of, head
+from sgldoctor.install.render.shell import here_document
+from sgldoctor.install.verify import scripts
+from sgldoctor.rules.knowledge import table
+
+if TYPE_CHECKING:
+    from sgldoctor.install.plan import Environment, Plan
+
+_USER = "sglang"
+_CACHE = "--mount=type=cache,target=/root/.cache/uv,sharing=locked"
+
+
+def render(plan: Plan) -> str:
+    """Return the Dockerfile; uv installs, whatever the plan's installer."""
+    python = str(dict(plan.target)["python"])
+    environments = [moved(environment, python) for environment in plan.environments]
+    first = environments[0]
+    packages = sorted({apt for environment in environments for apt, _, _ in environment.system_packages})
+    parts = [
+        "# syntax=docker/dockerfile:1\n",
+        head(plan),
+        f"FROM {base_image(max((cuda_of(each) for each in environments), key=_number))}\n\n",
+        'SHELL ["/bin/bash", "-o", "pipefail", "-c"]\n\n',
+        "# hadolint ignore=DL3008\n",
+        "RUN apt-get update \\\n",
+        f"    && apt-get install -y --no-install-recommends ca-certificates curl {' '.join(packages)} \\\n",
+        "    && rm -rf /var/lib/apt/lists/*\n\n",
+        f"COPY --from={table('cuda_images.yaml')['uv']['image']} /uv /usr/local/bin/uv\n",
+        "ENV UV_LINK_MODE=copy UV_PYTHON_INSTALL_DIR=/opt/python\n",
+        *(_environment(environment) for environment in environments),
+        f"\nRUN useradd --create-home --shell /bin/bash {_USER}\n",
+        f"USER {_USER}\n",
+        f"WORKDIR /home/{_USER}\n",
+        f'ENV PATH="{first.venv}/bin:${{PATH}}"\n',
+        *_serving(first),
+    ]
+    return "".join(parts)
+
+
+def moved(environment: Environment, python: str) -> Environment:
+    """Return the environment in its place inside an image, on a Python that uv brings."""
+    venv = f"/opt/{environment.name}"
+    old = environment.interpreter()
+    command = tuple(f"{venv}/bin/python" if word == old else word for word in environment.launch.command)
+    launch = replace(environment.launch, command=command)
+    return replace(environment, venv=venv, python=python, launch=launch)
+
+
+def _environment(environment: Environment) -> str:
+    lines = [f"\n# {environment.name}\n", f"RUN {shlex.join(create_command(environment))}\n"]
+    for name, rows in ((CONSTRAINTS, environment.constraints), (OVERRIDES, environment.overrides)):
+        if rows:
+            document = here_document("\n".join(rows))
+            marker, _, text = document.partition("\n")
+            lines.append(f"COPY {marker} {environment.venv}/{STATE}/{name}\n{text}")
+    for step in environment.steps:
+        words = [shlex.quote(word) for word in install_command(environment, step)]
+        lines.append(f"RUN {_CACHE} \\\n    {' '.join(words)}\n")
+    checks = tuple(dict.fromkeys(name for step in environment.steps for name in step.verify))
+    lines.append(f"RUN {environment.interpreter()} - {here_document(scripts(checks, dict(environment.versions)))}")
+    return "".join(lines)
+
+
+def _serving(environment: Environment) -> list[str]:
+    command = list(environment.launch.command)
+    if not command:
+        return []
+    port = command[command.index("--port") + 1] if "--port" in command else "30000"
+    if "--host" not in command:
+        command += ["--host", "0.0.0.0"]  # noqa: S104 - inside a container
+    variables = [f"ENV {name}={shlex.quote(value)}\n" for name, value in environment.launch.env]
+    return [
+        *variables,
+        f"EXPOSE {port}\n",
+        "HEALTHCHECK --interval=30s --timeout=10s --start-period=15m --retries=3 \\\n",
+        f"    CMD curl --fail --silent --show-error http://127.0.0.1:{port}/health || exit 1\n",
+        f"CMD {json.dumps(command)}\n",
+    ]
+
+
+def _number(cuda: str) -> list[int]:
+    return [int(part) for part in cuda.split(".")]

@@ -1,0 +1,76 @@
+"""A plan as the definition of a Modal image, and a function that serves from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sgldoctor.install.render.common import base_image, cuda_of, head
+
+if TYPE_CHECKING:
+    from sgldoctor.install.plan import Environment, Plan
+
+_NAMES = ("L40S", "H200", "H100", "B200", "A100", "A10G", "L4", "T4")
+_MODAL_NAMES = {"A10G": "A10"}
+
+
+def render(plan: Plan) -> str:
+    """Return the Python file."""
+    environment = plan.environments[0]
+    target = dict(plan.target)
+    name = next((known for known in _NAMES if known in str(target["gpu"])), None)
+    gpu = f", gpu={_MODAL_NAMES.get(name, name)!r}" if name else ""
+    image = base_image(cuda_of(environment))
+    apt = sorted({"g++", *(row[0] for row in environment.system_packages)})
+    return "".join(
+        [
+            head(plan),
+            "import subprocess\n\nimport modal\n\n",
+            _packages(environment),
+            "\nimage = (\n",
+            f"    modal.Image.from_registry({image!r}, add_python={str(target['python'])!r})\n",
+            "    .entrypoint([])\n",
+            f"    .apt_install({', '.join(repr(package) for package in apt)})\n",
+            *_installs(environment),
+            ")\n",
+            f'app = modal.App("{environment.name}", image=image)\n\n\n',
+            f"@app.function(timeout=3600{gpu})\n",
+            _serve(environment),
+        ]
+    )
+
+
+def _packages(environment: Environment) -> str:
+    """Return the whole set, where it was resolved: installed without a resolver, it is the plan's, byte for byte."""
+    if not environment.locked:
+        return ""
+    labels = {row.partition("==")[0] for step in environment.steps for row in step.requirements if "+" in row}
+    rows = [row for row in environment.constraints if row.partition("==")[0] not in labels]
+    return "PACKAGES = [\n" + "".join(f"    {row!r},\n" for row in rows) + "]\n"
+
+
+def _installs(environment: Environment) -> list[str]:
+    found = []
+    for step in environment.steps:
+        words = ", ".join(repr(line) for line in step.requirements)
+        index = (
+            f", extra_index_url={step.index!r}, extra_options='--index-strategy unsafe-best-match'"
+            if step.index
+            else ""
+        )
+        if environment.locked and not step.index:
+            continue
+        found.append(f"    .uv_pip_install({words}{index})\n")
+    if environment.locked:
+        found.append("    .uv_pip_install(*PACKAGES, extra_options='--no-deps')\n")
+    return found
+
+
+def _serve(environment: Environment) -> str:
+    command = ["python", *environment.launch.command[1:], "--host", "0.0.0.0"]  # noqa: S104 - inside a container
+    port = command[command.index("--port") + 1] if "--port" in command else "30000"
+    variables = "".join(f"    os.environ[{name!r}] = {value!r}\n" for name, value in environment.launch.env)
+    start = f"    import os\n\n{variables}" if variables else ""
+    return (
+        f"@modal.web_server(port={port}, startup_timeout=1800)\n"
+        f"def serve():\n{start}    subprocess.Popen({command!r})\n"
+    )

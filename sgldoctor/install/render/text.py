@@ -1,0 +1,88 @@
+"""A plan as a text for people: the answer first, then how, then what was assumed."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from typing import TYPE_CHECKING
+
+from sgldoctor.install.plan import DONE, FAILED, READY, REFUSED, create_command, install_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sgldoctor.install.plan import Environment, Plan
+
+_MAIN = ("torch", "flashinfer-python", "sglang-kernel", "sgl-kernel", "transformers")
+
+
+def headline(plan: Plan) -> str:
+    """Return the answer in a sentence."""
+    if plan.status in {REFUSED, FAILED}:
+        return f"{plan.status.capitalize()}: {plan.reason}"
+    what = " and ".join(_engine(environment) for environment in plan.environments)
+    target = dict(plan.target)
+    where = " and ".join(target["gpus"]) or "any GPU"
+    certain = "Done" if plan.status == DONE else "Ready" if plan.resolved else "Ready, not resolved"
+    return f"{certain}: {what} for {where}, Python {target['python']}, {target['arch']}."
+
+
+def lines(plan: Plan, width: int) -> Iterator[tuple[str, str]]:
+    """Yield the lines of the plan, each with its style."""
+    ready = plan.status in {READY, DONE}
+    yield from ((line, "bold" if ready else "bold red") for line in _wrapped(headline(plan), width))
+    for environment in plan.environments:
+        yield from _environment(environment, plan, width)
+    yield from _listed("Assumed", plan.assumptions, width, "yellow")
+    yield from _listed("Why not newer", [f"{row.release}: {row.reason}" for row in plan.rejected], width, "")
+    yield from _listed("To know" if ready else "What would help", plan.notes, width, "")
+    if plan.status == READY and not plan.resolved:
+        yield from _listed(
+            "Not resolved", ["The versions come from the tables; the index was not asked."], width, "yellow"
+        )
+    if ready:
+        yield "", ""
+        yield (
+            "Carry it out with --execute, or write it down with --format shell, dockerfile, requirements, uv or modal.",
+            "dim",
+        )
+
+
+def _environment(environment: Environment, plan: Plan, width: int) -> Iterator[tuple[str, str]]:
+    versions = dict(environment.versions)
+    yield "", ""
+    yield f"{environment.name} in {environment.venv}", "bold"
+    shown = ", ".join(f"{name} {versions[name]}" for name in _MAIN if name in versions)
+    count = len(environment.constraints)
+    more = f"; {count} packages in all, each exact" if environment.locked else ""
+    yield from ((f"  {line}", "") for line in _wrapped(f"{shown}{more}", width - 2))
+    if environment.system_packages:
+        names = ", ".join(f"{apt} ({dnf} on RHEL): {why}" for apt, dnf, why in environment.system_packages)
+        yield from ((f"  {line}", "") for line in _wrapped(f"system packages: {names}", width - 2))
+    yield f"  {shlex.join(create_command(environment, plan.installer))}", "cyan"
+    for step in environment.steps:
+        yield f"  {shlex.join(install_command(environment, step, plan.installer))}", "cyan"
+    if environment.launch.command:
+        variables = "".join(f"{name}={shlex.quote(value)} " for name, value in environment.launch.env)
+        yield f"  then: {variables}{shlex.join(environment.launch.command)}", ""
+
+
+def _engine(environment: Environment) -> str:
+    versions = dict(environment.versions)
+    engine = next((name for name in ("sglang", "vllm") if name in versions), None)
+    head = f"{engine} {versions[engine]}" if engine else environment.name
+    return f"{head} with torch {versions['torch']}" if "torch" in versions else head
+
+
+def _listed(title: str, items: tuple[str, ...] | list[str], width: int, style: str) -> Iterator[tuple[str, str]]:
+    if not items:
+        return
+    yield "", ""
+    yield f"{title}:", "bold"
+    for item in items:
+        for number, line in enumerate(_wrapped(item, width - 4)):
+            yield f"{'  - ' if number == 0 else '    '}{line}", style
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, max(width, 40), break_long_words=False, break_on_hyphens=False) or [""]

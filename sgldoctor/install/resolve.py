@@ -1,0 +1,129 @@
+"""A plan is resolved by uv, as a whole, before it is shown as resolved: every version exact, every file with a hash."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from sgldoctor.errors import SgldoctorError
+from sgldoctor.install.plan import REFUSED
+from sgldoctor.matrix import in_short
+from sgldoctor.rules.knowledge import kernel_fits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sgldoctor.install.plan import Environment, Plan
+    from sgldoctor.system import Completed
+
+_PINNED = re.compile(r"^([A-Za-z0-9][\w.-]*)==([^\s;\\]+)", re.MULTILINE)
+_REASON = re.compile(r"Because .*", re.DOTALL)
+_NETWORK = re.compile(
+    r"error sending request|dns error|[Cc]onnection|timed? ?out|status (?:server|client) error|Could not connect"
+)
+_TIMEOUT = 900.0
+_PLATFORMS: tuple[int, ...] = (17, 28, *range(31, 41))
+"""The minor versions of glibc that uv knows as manylinux_2_N."""
+_USUAL_GLIBC = "2.34"
+_URL = re.compile(r"https?://[^\s`)]+")
+
+
+class IndexUnreachableError(SgldoctorError):
+    """The package index does not answer."""
+
+
+def resolve(plan: Plan, ask: Callable[[list[str], float], Completed]) -> Plan:
+    """Return the plan with every version exact; refused where the set does not resolve.
+
+    Args:
+        plan: a ready one.
+        ask: runs uv with arguments and a time-out in seconds.
+
+    Raises:
+        IndexUnreachableError: the configured package index does not answer.
+    """
+    target = dict(plan.target)
+    platform = f"{target['arch']}-manylinux_2_{_minor_of(target['glibc'])}"
+    environments: list[Environment] = []
+    notes = list(plan.notes)
+    whole = True
+    for environment in plan.environments:
+        done = _compile(environment, str(target["python"]), platform, ask)
+        if done.code == 0:
+            exact = _exact(environment, done.out)
+            if kernel_fits(dict(exact.versions)) is False:
+                return _refused(plan, f"what it resolves to today does not fit: {_kernels(exact)}")
+            environments.append(exact)
+        elif outer := _unreachable(environment, done.err):
+            whole = False
+            environments.append(environment)
+            notes.append(f"Not resolved: {outer} does not answer from here.")
+        elif reason := _REASON.search(done.err):
+            return _refused(plan, in_short(" ".join(reason[0].split())))
+        else:
+            raise IndexUnreachableError(
+                f"uv cannot resolve the plan: {' '.join(done.err.split())[-400:]} "
+                "With --no-resolve the plan is made from the tables alone."
+            )
+    return replace(plan, environments=tuple(environments), resolved=whole, notes=tuple(notes))
+
+
+def _compile(
+    environment: Environment, python: str, platform: str, ask: Callable[[list[str], float], Completed]
+) -> Completed:
+    with tempfile.TemporaryDirectory() as folder:
+        wanted, overrides = Path(folder, "wanted.txt"), Path(folder, "overrides.txt")
+        wanted.write_text("".join(f"{line}\n" for step in environment.steps for line in step.requirements), "utf-8")
+        overrides.write_text("".join(f"{line}\n" for line in environment.overrides), "utf-8")
+        indexes = list(dict.fromkeys(step.index for step in environment.steps if step.index))
+        command = [
+            "pip", "compile", str(wanted), "--python-version", python, "--python-platform", platform,
+            "--generate-hashes", "--no-header", "--no-annotate", "--color", "never",
+            *(["--override", str(overrides)] if environment.overrides else []),
+            *(word for index in indexes for word in ("--index", index)),
+            *(["--index-strategy", "unsafe-best-match"] if indexes else []),
+        ]  # fmt: skip
+        return ask(command, _TIMEOUT)
+
+
+def _exact(environment: Environment, text: str) -> Environment:
+    """Return the environment with what uv printed."""
+    pins = {str(canonicalize_name(name)): version for name, version in _PINNED.findall(text)}
+    versions = {name: pins[name].partition("+")[0] for name, _ in environment.versions if name in pins}
+    return replace(
+        environment,
+        versions=tuple(sorted(versions.items())),
+        constraints=tuple(f"{name}=={version}" for name, version in sorted(pins.items())),
+        locked=text,
+        prerelease=any(Version(version).is_prerelease for version in pins.values()),
+    )
+
+
+def _minor_of(glibc: Any) -> int:  # noqa: ANN401 - a plain value of the target
+    wanted = int(str(glibc or _USUAL_GLIBC).split(".")[1])
+    return max((minor for minor in _PLATFORMS if minor <= wanted), default=_PLATFORMS[0])
+
+
+def _unreachable(environment: Environment, text: str) -> str | None:
+    """Return the wheel index beside the configured one that does not answer, or None."""
+    if not _NETWORK.search(text):
+        return None
+    hosts = {index.split("/")[2] for step in environment.steps if (index := step.index)}
+    return next((host for url in _URL.findall(text) if (host := url.split("/")[2]) in hosts), None)
+
+
+def _kernels(environment: Environment) -> str:
+    names = ("torch", "sglang-kernel", "sgl-kernel")
+    return ", ".join(f"{name} {version}" for name, version in environment.versions if name in names)
+
+
+def _refused(plan: Plan, reason: str) -> Plan:
+    release = dict(plan.environments[0].versions).get("sglang")
+    subject = f"sglang {release}" if release else "The plan"
+    return replace(plan, status=REFUSED, reason=f"{subject} cannot be installed here: {reason}.", environments=())
