@@ -149,7 +149,7 @@ def command(  # noqa: PLR0913 - every option of the command stands here
         plan = plan_in_folder(venv)
     if plan is None:
         named = {"driver": driver, "cuda": cuda, "python": python, "arch": arch, "glibc": glibc}
-        target = _target(tuple(gpu or ()), named, stack)
+        target = _target(tuple(gpu or ()), named, stack, in_image=form in {Format.DOCKERFILE, Format.MODAL})
         wish = _wish(sglang, engine, extra, with_, override=override, installer=installer, venv=venv, python=python)
         plan = _planned(target, wish, stack)
         if plan.status == "ready" and not no_resolve:
@@ -166,9 +166,10 @@ def _refuse_contradictions(*, execute: bool, resume: bool, clean: bool, sources:
         raise UsageError("--from, --wheelhouse and --stack each name what to install. Give one of them.")
 
 
-def _target(gpus: tuple[str, ...], named: dict[str, str | None], stack: str | None) -> Target:
-    """Return the machine: as named, then as the stack says, then as found here."""
-    from sgldoctor.install import target as targets  # noqa: PLC0415 - keeps --help fast
+def _target(gpus: tuple[str, ...], named: dict[str, str | None], stack: str | None, *, in_image: bool) -> Target:
+    """Return the machine: as named, then as the stack says, then as found here; an image has its own C library."""
+    from sgldoctor.install.render.common import IMAGE_GLIBC  # noqa: PLC0415 - keeps --help fast
+    from sgldoctor.install import target as targets  # noqa: PLC0415
     from sgldoctor.install.stacks import stack as find_stack  # noqa: PLC0415
     from sgldoctor.probes.run import Scope, observe  # noqa: PLC0415
     from sgldoctor.probes.target import choose  # noqa: PLC0415
@@ -179,6 +180,8 @@ def _target(gpus: tuple[str, ...], named: dict[str, str | None], stack: str | No
     if python and _is_path(python):
         named = {**named, "python": choose(system, python=python, venv=None, rooted=False).interpreter.minor}
     own = find_stack(stack).target if stack else {}
+    if in_image:
+        named = {**named, "glibc": named["glibc"] or IMAGE_GLIBC}
     models = gpus or tuple(own[key] for key in ("gpu",) if key in own)
     target = targets.named(gpus=models, **{key: value or own.get(key) for key, value in named.items()})
     arch_given = bool(named["arch"] or own.get("arch"))

@@ -56,6 +56,7 @@ class Environment:
         locked: the whole resolved set with hashes, as uv prints it, or empty where nothing was resolved.
         system_packages: what the host needs: (apt name, dnf name, why).
         prerelease: whether its packages include pre-releases.
+        image_cuda: the CUDA of the image to build on, or None: that of its torch.
         launch: how to start it.
     """
 
@@ -70,6 +71,7 @@ class Environment:
     system_packages: tuple[tuple[str, str, str], ...] = ()
     prerelease: bool = False
     launch: Launch = Launch()
+    image_cuda: str | None = None
 
     def interpreter(self) -> str:
         """Return the path of the environment's own Python."""
@@ -221,6 +223,7 @@ def _environment(environment: Environment, installer: str) -> dict[str, Any]:
         "locked": environment.locked,
         "system_packages": [{"apt": apt, "dnf": dnf, "why": why} for apt, dnf, why in environment.system_packages],
         "prerelease": environment.prerelease,
+        "image_cuda": environment.image_cuda,
         "launch": {"command": shlex.join(environment.launch.command), "env": dict(environment.launch.env)},
     }
 
@@ -241,4 +244,5 @@ def _read_environment(row: dict[str, Any]) -> Environment:
         tuple((package["apt"], package["dnf"], package["why"]) for package in row["system_packages"]),
         row["prerelease"],
         Launch(tuple(shlex.split(row["launch"]["command"])), tuple(row["launch"]["env"].items())),
+        row["image_cuda"],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +85,7 @@ def _compile(
         indexes = list(dict.fromkeys(step.index for step in environment.steps if step.index))
         command = [
             "pip", "compile", str(wanted), "--python-version", python, "--python-platform", platform,
+            "--python", sys.executable, "--no-python-downloads",
             "--generate-hashes", "--no-header", "--no-annotate", "--color", "never",
             *(["--override", str(overrides)] if environment.overrides else []),
             *(word for index in indexes for word in ("--index", index)),

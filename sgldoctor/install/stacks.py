@@ -20,24 +20,19 @@ if TYPE_CHECKING:
 ENGINES = ("sglang", "vllm", "packages")
 LEVELS = ("report", "metadata", "execution")
 _REQUIRED = ("id", "title", "environments", "references", "evidence")
+# fmt: off
 _KEYS = {
     "stack": {"id", "title", "target", "environments", "impossible", "notes", "dockerfile", "references", "evidence"},
     "target": {"gpu", "driver", "cuda", "python", "arch", "glibc"},
     "environment": {
-        "name",
-        "engine",
-        "release",
-        "extras",
-        "additions",
-        "override",
-        "requirements",
-        "versions",
-        "launch",
+        "name", "engine", "release", "extras", "additions", "override", "overrides", "requirements", "launch",
+        "image_cuda",
     },
-    "launch": {"flags", "env", "command"},
+    "launch": {"flags", "command", "env", "env_of_one_gpu"},
     "impossible": {"wish", "because", "instead"},
     "evidence": {"level", "date"},
 }
+# fmt: on
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +50,8 @@ class Part:
     flags: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
+    env_of_one_gpu: tuple[tuple[str, str], ...] = ()
+    image_cuda: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +112,10 @@ def plan_for(found: Stack, target: Target, wish: Wish) -> Plan:
         wish: the folder and installer; its additions and extras go into the first environment.
     """
     single = len(found.parts) == 1
+    shared = target.count == 1
+    parts = [replace(part, env=part.env_of_one_gpu or part.env) for part in found.parts] if shared else found.parts
     plans = []
-    for number, part in enumerate(found.parts):
+    for number, part in enumerate(parts):
         asked = replace(
             wish,
             engine=part.engine,
@@ -131,11 +130,14 @@ def plan_for(found: Stack, target: Target, wish: Wish) -> Plan:
     if refused:
         return replace(refused, stack=found.id)
     first = plans[0]
+    assumed = [text for plan in plans for text in plan.assumptions]
+    if not single and target.count is None:
+        assumed.append("Number of GPUs not known: planned for two, one for each environment. With one give --gpu once.")
     facts = [f"{wished}: {because} {instead}" for wished, because, instead in found.impossible]
     return replace(
         first,
         environments=tuple(environment for plan in plans for environment in plan.environments),
-        assumptions=tuple(dict.fromkeys(text for plan in plans for text in plan.assumptions)),
+        assumptions=tuple(dict.fromkeys(assumed)),
         rejected=(),
         notes=tuple(dict.fromkeys((*facts, *found.notes, *(text for plan in plans for text in plan.notes)))),
         stack=found.id,
@@ -148,7 +150,7 @@ def _part_plan(part: Part, target: Target, wish: Wish) -> Plan:
     plan = vllm.plan_for(target, wish) if part.engine == "vllm" else planner.plan_for(target, wish)
     if plan.status != READY:
         return plan
-    environment = replace(plan.environments[0], name=part.name)
+    environment = replace(plan.environments[0], name=part.name, image_cuda=part.image_cuda)
     if part.overrides:
         environment = _overridden(environment, part.overrides)
     if part.engine == "sglang":
@@ -240,8 +242,14 @@ def _part(row: dict[str, Any]) -> Part:
         tuple(row.get("requirements", ())),
         tuple(str(word) for word in launch.get("flags", ())),
         tuple(str(word) for word in launch.get("command", ())),
-        tuple((str(name), str(value)) for name, value in launch.get("env", {}).items()),
+        _variables(launch.get("env", {})),
+        _variables(launch.get("env_of_one_gpu", {})),
+        row.get("image_cuda"),
     )
+
+
+def _variables(row: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((str(name), str(value)) for name, value in row.items())
 
 
 def _errors(row: dict[str, Any], path: Path) -> list[str]:
