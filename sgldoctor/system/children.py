@@ -56,6 +56,8 @@ class Child:
         finally:
             timer.cancel()
             self.stop()
+            if self._process.stdout:
+                self._process.stdout.close()
 
     def _expire(self) -> None:
         self.timed_out = True

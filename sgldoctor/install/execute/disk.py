@@ -81,9 +81,8 @@ def refuse_too_little(lock: Lock, folder: Path, engine: Engine, arguments: list[
         InstallRefusedError: naming the need and what is free.
     """
     need = int(sum(int(file_of(row).get("size") or 0) for row in lock.packages.values()) * UNPACKED)
-    cache = Path(engine.system.nearest_existing(str(engine.cache)))
-    device = cache.stat().st_dev
-    for place in {device: cache, folder.stat().st_dev: folder}.values():
+    device = engine.cache.stat().st_dev
+    for place in {device: engine.cache, folder.stat().st_dev: folder}.values():
         free = engine.system.disk(str(place))["free"]
         if free >= need or (place.stat().st_dev == device and _all_cached(engine, arguments)):
             continue

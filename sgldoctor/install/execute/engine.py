@@ -87,8 +87,8 @@ class Engine:
 
     @cached_property
     def cache(self) -> Path:
-        """The folder in which uv keeps what it downloads."""
-        return Path(self.ask(["cache", "dir"]).out.strip())
+        """The folder in which uv keeps what it downloads, or the nearest one above it that exists."""
+        return Path(self.system.nearest_existing(self.ask(["cache", "dir"]).out.strip()))
 
     def ask(self, arguments: list[str], timeout: float = 60.0) -> Completed:
         """Return how a short call of uv ended.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sgldoctor.api import check, observe
 from sgldoctor.install.execute.errors import InstallFailedError
-from sgldoctor.install.verify import scripts
+from sgldoctor.install.verify import SAID, scripts
 from sgldoctor.report.model import Status
 from sgldoctor.rules.model import ENVIRONMENT_SUBJECTS, Severity
 from sgldoctor.simulate import Machine, simulate
@@ -39,7 +39,13 @@ def verify(environment: Environment, step: Step, engine: Engine, scratch: Path) 
     """
     lines: list[str] = []
     scratch.mkdir(exist_ok=True)
-    home = {"HOME": str(scratch), "XDG_CACHE_HOME": str(scratch), "FLASHINFER_WORKSPACE_BASE": str(scratch)}
+    # tvm_ffi, which flashinfer imports, compiles a bridge to torch at its first import: half a minute, not needed here.
+    home = {
+        "TVM_FFI_DISABLE_TORCH_C_DLPACK": "1",
+        "HOME": str(scratch),
+        "XDG_CACHE_HOME": str(scratch),
+        "FLASHINFER_WORKSPACE_BASE": str(scratch),
+    }
     program = scripts(step.verify, dict(environment.versions))
     child = Child(
         [environment.interpreter(), "-I", "-B", "-W", "ignore", "-c", program], env={**engine.environment, **home},
@@ -51,7 +57,7 @@ def verify(environment: Environment, step: Step, engine: Engine, scratch: Path) 
     if code:
         what = said[-1] if said else f"the check ended with {code}"
         raise InstallFailedError(f"after {step.name}: {what}")
-    return "; ".join(said)
+    return "; ".join(line.removeprefix(SAID) for line in said if line.startswith(SAID))
 
 
 def judged(environment: Environment, plan: Plan, subjects: Iterable[str] = ENVIRONMENT_SUBJECTS) -> Report:

@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
 LOG = "install.log"
 LOCK = "pylock.toml"
+BUILD = "build-constraints.txt"
 _STEP_LOCK = "pylock.step.toml"
 _AHEAD_LOCK = "pylock.ahead.toml"
-_PYLOCK = ("--preview-features", "pylock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,10 @@ def execute(plan: Plan, work: Work, reporter: Reporter) -> Plan:
                 reporter.end("failed")
                 where = _after_failure(site, work)
                 return replace(plan, status=FAILED, reason=f"{error}\n{where}")
+            except KeyboardInterrupt:
+                reporter.end("stopped")
+                reporter.note(f"Go on with: sgldoctor install --execute --resume --venv {site.folder.path}")
+                raise
     return replace(plan, status=DONE)
 
 
@@ -211,9 +215,7 @@ def _carry_out(site: _Site) -> None:
     ahead = _Ahead(site, todo[1:] if site.plan.installer == "uv" else [])
     try:
         for step in todo:
-            if step is not todo[0]:
-                ahead.wait()
-            _step(site, step, steps)
+            _step(site, step, steps, ahead if step is not todo[0] else None)
     finally:
         ahead.stop()
     begun = time.monotonic()
@@ -229,8 +231,8 @@ def _carry_out(site: _Site) -> None:
     site.save(finished=True, seconds=round(time.monotonic() - started, 1))
 
 
-def _step(site: _Site, step: Step, steps: dict[str, dict[str, Any]]) -> None:
-    """Install one step and verify it.
+def _step(site: _Site, step: Step, steps: dict[str, dict[str, Any]], ahead: _Ahead | None) -> None:
+    """Install one step, when what is downloaded ahead of it is there, and verify it.
 
     Raises:
         InstallFailedError: the installer failed, or something does not hold.
@@ -243,6 +245,8 @@ def _step(site: _Site, step: Step, steps: dict[str, dict[str, Any]]) -> None:
             _forget(site, part)
         steps[step.name] = {}
         site.save()
+        if ahead:
+            ahead.wait()
         _install(site.engine, _command(site, step, part), site.reporter, site.log)
         steps[step.name]["installed"] = round(time.monotonic() - begun, 1)
         site.save()
@@ -274,7 +278,17 @@ def _command(site: _Site, step: Step, part: Lock) -> list[str]:
         site.folder.write(OVERRIDES, site.environment.overrides)
         return install_command(site.environment, step, "pip")
     path = lockfile.write(part, site.folder.file(_STEP_LOCK))
-    return ["uv", "pip", "install", "--python", site.environment.interpreter(), "--no-deps", *_PYLOCK, "-r", str(path)]
+    return ["uv", "pip", "install", "--python", site.environment.interpreter(), *_exactly(site, path)]
+
+
+def _exactly(site: _Site, lock: Path) -> list[str]:
+    """Return uv's options for the files of a lock alone; what builds a package sees the torch that is installed.
+
+    flashinfer before 0.5.0 asks for any torch to be built with, and writes that torch into its requirements.
+    """
+    torch = [f"torch=={row['version']}" for name, row in site.lock.packages.items() if name == "torch"]
+    build = ["--build-constraints", str(site.folder.write(BUILD, torch))] if torch else []
+    return ["--no-deps", *build, "--preview-features", "pylock", "-r", str(lock)]
 
 
 def _forget(site: _Site, part: Lock) -> None:
@@ -288,9 +302,10 @@ class _Ahead:
     """Downloads what later steps need while the first one is installed; what fails here fails again there."""
 
     def __init__(self, site: _Site, steps: list[Step]) -> None:
-        names = {name for step in steps for name in site.lock.steps[step.name]}
+        later = site.lock.part({name for step in steps for name in site.lock.steps[step.name]})
+        names = {name for name, row in later.packages.items() if row.get("wheels")}  # builds wait for torch
         self._site = site
-        self._thread = threading.Thread(target=self._fetch, args=(site.lock.part(names),), daemon=True)
+        self._thread = threading.Thread(target=self._fetch, args=(later.part(names),), daemon=True)
         self._engine = replace(site.engine, _children=[])
         if names:
             self._thread.start()
@@ -299,9 +314,10 @@ class _Ahead:
         folder = self._site.folder.file("ahead")
         try:
             path = lockfile.write(part, self._site.folder.file(_AHEAD_LOCK))
+            near = self._engine.cache.stat().st_dev == self._site.folder.path.stat().st_dev
             command = [
-                "uv", "pip", "install", "--target", str(folder), "--link-mode", "symlink", "--no-deps",
-                "--python", self._site.state["python"], *_PYLOCK, "-r", str(path),
+                "uv", "pip", "install", "--target", str(folder), "--link-mode", "hardlink" if near else "symlink",
+                "--python", self._site.state["python"], *_exactly(self._site, path),
             ]  # fmt: skip
             _install(self._engine, command, self._site.reporter, self._site.folder.file("ahead.log"))
         except InstallFailedError:
