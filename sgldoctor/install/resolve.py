@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sgldoctor.install.plan import Environment, Plan
     from sgldoctor.system import Completed
 
-_PINNED = re.compile(r"^([A-Za-z0-9][\w.-]*)==([^\s;\\]+)", re.MULTILINE)
+_PINNED = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
 _REASON = re.compile(r"Because .*", re.DOTALL)
 _NETWORK = re.compile(
     r"error sending request|dns error|[Cc]onnection|timed? ?out|status (?:server|client) error|Could not connect"

@@ -11,7 +11,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from sgldoctor.errors import UsageError
 from sgldoctor.rules.conditions import version_of
-from sgldoctor.rules.knowledge import cpu_architecture, find_gpu, gpu
+from sgldoctor.rules.knowledge import CPU_ARCHITECTURES, cpu_architecture, find_gpu, gpu
 
 if TYPE_CHECKING:
     from sgldoctor.rules.knowledge import GpuModel
@@ -134,7 +134,9 @@ def completed(target: Target, snapshot: Snapshot, *, arch_given: bool) -> Target
     here = tuple(found for name in dict.fromkeys(names) if (found := find_gpu(name)))
     elsewhere = bool(target.gpus) and {model.name for model in target.gpus} != {model.name for model in here}
     arch = snapshot.text("cpu.arch")
-    if not arch_given and arch in {"x86_64", "aarch64"} and not any(m.cpu not in {"any", arch} for m in target.gpus):
+    linux = snapshot.text("os.name") == "linux"
+    bound = any(model.cpu not in {"any", arch} for model in target.gpus)
+    if not arch_given and not bound and arch in CPU_ARCHITECTURES and (linux or not elsewhere):
         target = replace(target, arch=arch)
     if not elsewhere:
         vendor = snapshot.text("gpu.vendor")
@@ -147,7 +149,7 @@ def completed(target: Target, snapshot: Snapshot, *, arch_given: bool) -> Target
         )
     if not target.gpus or not elsewhere:
         target = replace(target, os=snapshot.text("os.name") or target.os)
-    if target.glibc is None and target.arch == arch and snapshot.text("os.name") == "linux":
+    if target.glibc is None and target.arch == arch and linux:
         libc = snapshot.text("libc.name")
         version = snapshot.text("libc.version")
         target = replace(target, libc=libc or "glibc", glibc=version if libc == "glibc" else None)

@@ -18,14 +18,14 @@ IMAGE_GLIBC = "2.35"
 """Of Ubuntu 22.04, on which all images of cuda_images.yaml stand."""
 
 
-def head(plan: Plan, mark: str = "#") -> str:
+def head(plan: Plan) -> str:
     """Return the comment at the top of a file: what it makes, what was assumed, what to know."""
     lines = [headline(plan), f"Made by sgldoctor {__version__}."]
     lines += [f"Assumed: {text}" for text in plan.assumptions]
     lines += [f"Note: {text}" for text in plan.notes]
     if not plan.resolved:
         lines.append("Not resolved: the versions come from tables; the index was not asked.")
-    return "".join(f"{mark} {line}\n" for line in lines)
+    return "".join(f"# {' '.join(line.split())}\n" for line in lines)
 
 
 def cuda_of(environment: Environment) -> str:

@@ -27,6 +27,7 @@ if [ "$(printf '%s\\n' "{OLDEST_UV}" "$uv_version" | sort -V | head -n 1)" != "{
     exit 3
 fi
 """
+_LINT = "# shellcheck disable=SC2016  # a dollar sign in a quoted folder is meant\n"
 _LIBNUMA = """
 case "$(ldconfig -p 2>/dev/null || true)" in
     *libnuma.so.1*) ;;
@@ -37,7 +38,7 @@ esac
 
 def render(plan: Plan) -> str:
     """Return the script."""
-    parts = ["#!/usr/bin/env bash\n", head(plan), "set -euo pipefail\n"]
+    parts = ["#!/usr/bin/env bash\n", head(plan), _LINT, "set -euo pipefail\n"]
     if plan.installer == "uv":
         parts.append(_UV)
     if any(apt == "libnuma1" for environment in plan.environments for apt, _, _ in environment.system_packages):
