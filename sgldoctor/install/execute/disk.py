@@ -42,7 +42,7 @@ def session() -> requests.Session:
 
 
 def with_sizes(lock: Lock) -> Lock:
-    """Return the lock with the size of each wheel that the index tells; what it does not tell stays unknown."""
+    """Return the lock with the size of each file that the index tells; what it does not tell stays unknown."""
     client = session()
 
     def size(file: dict[str, Any]) -> int | None:
@@ -57,15 +57,17 @@ def with_sizes(lock: Lock) -> Lock:
         except (OSError, KeyError, ValueError):
             return None
 
-    rows = {name: row for name, row in lock.packages.items() if row.get("wheels") and not file_of(row).get("size")}
+    rows = {name: row for name, row in lock.packages.items() if {"url", "path"} & set(file_of(row))}
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
         sizes = list(pool.map(lambda row: size(file_of(row)), rows.values()))
     return lock.mapped(
-        {
-            name: row | {"wheels": [file_of(row) | ({"size": found} if found else {})]}
-            for (name, row), found in zip(rows.items(), sizes, strict=True)
-        }
+        {name: _sized(row, found) for (name, row), found in zip(rows.items(), sizes, strict=True) if found}
     )
+
+
+def _sized(row: dict[str, Any], size: int) -> dict[str, Any]:
+    file = file_of(row) | {"size": size}
+    return row | ({"wheels": [file]} if row.get("wheels") else {"sdist": file})
 
 
 def refuse_too_little(lock: Lock, folder: Path, engine: Engine, arguments: list[str]) -> None:
