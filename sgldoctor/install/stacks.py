@@ -10,6 +10,7 @@ from sgldoctor.install import planner, vllm
 from sgldoctor.install.assemble import launch_for
 from sgldoctor.install.plan import READY, Environment, Launch, Plan, Step
 from sgldoctor.install.target import addition, named, release_wish
+from sgldoctor.rules.conditions import specifier_of
 from sgldoctor.rules.load import read_yaml, rules_folder
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _KEYS = {
     "target": {"gpu", "driver", "cuda", "python", "arch", "glibc"},
     "environment": {
         "name", "engine", "release", "extras", "additions", "override", "overrides", "requirements", "launch",
-        "image_cuda",
+        "image_cuda", "requires_python",
     },
     "launch": {"flags", "command", "env", "env_of_one_gpu"},
     "impossible": {"wish", "because", "instead"},
@@ -52,6 +53,7 @@ class Part:
     env: tuple[tuple[str, str], ...] = ()
     env_of_one_gpu: tuple[tuple[str, str], ...] = ()
     image_cuda: str | None = None
+    requires_python: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,8 @@ def _part_plan(part: Part, target: Target, wish: Wish) -> Plan:
 
 def _packages_plan(part: Part, target: Target, wish: Wish) -> Plan:
     """Return the plan of an environment that holds no engine: requirements that uv resolves, torch first."""
+    if not specifier_of(part.requires_python).contains(target.minor()):
+        return planner.refused(target, wish, f"The environment {part.name} asks for Python {part.requires_python}.", ())
     rows = [*part.requirements, *wish.additions]
     torch = tuple(row for row in rows if row.startswith("torch=="))
     versions = {row.partition("==")[0].partition("[")[0]: row.partition("==")[2] for row in rows if "==" in row}
@@ -245,6 +249,7 @@ def _part(row: dict[str, Any]) -> Part:
         _variables(launch.get("env", {})),
         _variables(launch.get("env_of_one_gpu", {})),
         row.get("image_cuda"),
+        str(row.get("requires_python", "")),
     )
 
 

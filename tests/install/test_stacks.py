@@ -96,6 +96,11 @@ def test_a_stack_that_a_machine_cannot_run_is_refused() -> None:
     assert (found.status, found.stack, found.nearest) == ("refused", "latest-a40", "0.5.10.post1")
 
 
+def test_every_environment_must_be_possible() -> None:
+    found = plan_of("art-two-environments", Target(python="3.10"))
+    assert (found.status, found.reason) == ("refused", "The environment trainer asks for Python >=3.11.")
+
+
 def test_an_unknown_stack_has_a_nearest() -> None:
     with pytest.raises(UsageError, match="Did you mean 'latest-a40'"):
         stacks.stack("latest-a4")
