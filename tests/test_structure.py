@@ -64,10 +64,7 @@ ARROWS = {
 }
 PURE_MODULES = {f"install/{name}.py" for name in ("assemble", "builds", "plan", "planner", "stacks", "target", "vllm")}
 PURE = {"diagnose", "derive", "simulate", "rules", "gpu_code", "snapshot", "facts"}
-NEVER_IN_PURE_MODULES = {
-    f"install/{name}.py" for name in ("assemble", "builds", "plan", "planner", "stacks", "target", "vllm")
-}
-PURE = {"typer", "rich", "subprocess", "socket", "psutil", "pynvml", "requests"}
+NEVER_IN_PURE = {"typer", "rich", "subprocess", "socket", "psutil", "pynvml", "requests"}
 
 
 def modules() -> list[tuple[str, Path]]:
