@@ -18,7 +18,7 @@ def test_without_a_terminal_each_step_and_each_large_download_is_a_line(capsys: 
     told = capsys.readouterr()
     assert told.out == ""
     assert re.sub(r"\d+\.\d s", "N s", told.err) == (
-        "sglang: torch, 26 packages, 4.07 GB ...\n"
+        "sglang: torch, 26 packages, 4.1 GB ...\n"
         "  torch (858 MiB)\n"
         "  The package index did not answer in full; trying once more.\n"
         "  N s: torch 2.9.1+cu128\n"

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 UNPACKED = 1.9
 """Installed bytes for each byte of wheel: 9.9 GB of 5.14 GB for sglang 0.5.9."""
-GB = 1_000_000_000
 
 _CONNECTIONS = 16
 _TIMEOUT = (10, 20)  # seconds to connect, and between two bytes
+
+
+def shown(size: int) -> str:
+    """Return a number of bytes for a reader, such as ``9.9 GB``."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def session() -> requests.Session:
@@ -89,7 +93,7 @@ def refuse_too_little(lock: Lock, folder: Path, engine: Engine, arguments: list[
         if free >= need or (place.stat().st_dev == device and _all_cached(engine, arguments)):
             continue
         raise InstallRefusedError(
-            f"{place} has {free / GB:.1f} GB free; this needs about {need / GB:.1f} GB there. "
+            f"{place} has {shown(free)} free; this needs about {shown(need)} there. "
             "Make room, name another folder with --venv, or another cache with UV_CACHE_DIR."
         )
 

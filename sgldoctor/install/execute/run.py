@@ -22,7 +22,6 @@ from sgldoctor.install.plan import (
     CONSTRAINTS,
     DONE,
     FAILED,
-    OVERRIDES,
     READY,
     as_record,
     create_command,
@@ -274,9 +273,9 @@ def _install(engine: Engine, command: list[str], reporter: Reporter, log: Path) 
 def _command(site: _Site, step: Step, part: Lock) -> list[str]:
     """Return the command of a step: the plan's own for pip, the files of the lock for uv, which bring the same."""
     if site.plan.installer == "pip":
-        site.folder.write(CONSTRAINTS, site.environment.constraints)
-        site.folder.write(OVERRIDES, site.environment.overrides)
-        return install_command(site.environment, step, "pip")
+        pins = tuple(f"{name}=={row['version']}" for name, row in site.lock.packages.items() if "version" in row)
+        site.folder.write(CONSTRAINTS, pins)
+        return install_command(replace(site.environment, constraints=pins), step, "pip")
     path = lockfile.write(part, site.folder.file(_STEP_LOCK))
     return ["uv", "pip", "install", "--python", site.environment.interpreter(), *_exactly(site, path)]
 

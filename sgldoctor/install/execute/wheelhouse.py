@@ -69,7 +69,7 @@ def _collect(plan: Plan, number: int, place: Path, scratch: Path, engine: Engine
     free, need = engine.system.disk(str(place))["free"], lock.size() or 0
     if free < need:
         raise InstallRefusedError(
-            f"{place} has {free / disk.GB:.1f} GB free; the wheels are {need / disk.GB:.1f} GB. Name another folder."
+            f"{place} has {disk.shown(free)} free; the wheels are {disk.shown(need)}. Name another folder."
         )
     reporter.end(f"{len(lock.packages)} packages")
     reporter.begin(f"{environment.name}: downloading {len(lock.packages)} packages", lock.size())

@@ -147,6 +147,18 @@ def test_two_environments_are_made_one_after_the_other(index: LocalIndex, tmp_pa
     assert (packages(tmp_path / "one"), packages(tmp_path / "two")) == (ALL, ALL)
 
 
+def test_pip_installs_the_same_set(
+    index: LocalIndex, tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", index.url)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    venv = tmp_path / "env"
+    done = execute(replace(plan_for(venv), installer="pip"), Work(), told)
+    assert (done.status, done.reason) == ("done", None)
+    assert ALL.items() <= packages(venv).items()
+    assert (venv / ".sgldoctor/constraints.txt").read_text() == "base==1.0\nhelper==1.5\nmiddle==1.0\ntop==1.0\n"
+
+
 # --- what cannot begin
 
 
@@ -232,7 +244,7 @@ def test_too_little_room_is_said_before_anything_is_downloaded(
     steps = (Step("base", ("base==3.0",), ("base",)),)
     text = refused(plan_for(tmp_path / "env", steps=steps, versions=(("base", "3.0"),)), Work(), told)
     assert text.endswith(
-        "has 0.0 GB free; this needs about 0.0 GB there. "
+        "has 0.5 MB free; this needs about 2.0 MB there. "
         "Make room, name another folder with --venv, or another cache with UV_CACHE_DIR."
     )
     assert not (tmp_path / "env").exists()
