@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from sgldoctor.install.plan import Environment, Plan, Step
     from sgldoctor.report.model import Finding, Report
 
+_LIBNUMA = "kernel-needs-libnuma"
+_SYSTEM_INSTALLERS = ("apt-get", "dnf", "zypper")
 _ABSENT = "sglang-not-installed"
 TIMEOUT = 600.0
 """Seconds for the imports of one step; a cold import of torch from a network disk takes a minute."""
@@ -75,14 +77,22 @@ def errors(report: Report) -> list[Finding]:
     ]
 
 
-def refuse_errors(report: Report) -> None:
-    """Raise where a check found an error.
+def refuse_errors(report: Report) -> list[str]:
+    """Raise where a check found an error of the environment; return what the host alone lacks.
 
     Raises:
         InstallFailedError: naming each.
     """
-    if found := errors(report):
-        raise InstallFailedError("\n".join(["check finds:", *(f"  {each.message} [{each.id}]" for each in found)]))
+    found = [(_lacking(each), f"{each.message} [{each.id}]") for each in errors(report)]
+    if own := [f"  {text}" for lacking, text in found if not lacking]:
+        raise InstallFailedError("\n".join(["check finds:", *own]))
+    return [f"This machine lacks something that the environment needs: {text}" for _, text in found]
+
+
+def _lacking(finding: Finding) -> bool:
+    """Return whether system packages mend it, so that it says nothing about the environment."""
+    commands = [fix.command.split()[0] for fix in finding.fixes if fix.command]
+    return finding.id == _LIBNUMA or commands[:1] in [[name] for name in _SYSTEM_INSTALLERS]
 
 
 def machine_of(plan: Plan) -> Machine:

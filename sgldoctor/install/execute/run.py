@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import signal
+import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
@@ -94,6 +96,7 @@ def execute(plan: Plan, work: Work, reporter: Reporter) -> Plan:
     """
     if plan.status != READY:
         raise InstallRefusedError(f"The plan is {plan.status}, so nothing is installed: {plan.reason}")
+    _refuse_elsewhere(plan)
     engine = Engine.find(RealSystem())
     with ExitStack() as stack:
         stack.enter_context(_stoppable(engine))
@@ -111,6 +114,21 @@ def execute(plan: Plan, work: Work, reporter: Reporter) -> Plan:
                 reporter.note(f"Go on with: sgldoctor install --execute --resume --venv {site.folder.path}")
                 raise
     return replace(plan, status=DONE)
+
+
+def _refuse_elsewhere(plan: Plan) -> None:
+    """Raise where the plan is for another kind of machine than this one.
+
+    Raises:
+        InstallRefusedError: naming both.
+    """
+    here = {"os": sys.platform, "arch": platform.machine()}
+    for part, wanted in dict(plan.target).items():
+        if part in here and wanted and wanted != here[part]:
+            raise InstallRefusedError(
+                f"The plan is for {wanted} and this machine is {here[part]}. "
+                "Write it down instead: --format dockerfile, shell or requirements."
+            )
 
 
 @contextmanager
@@ -170,9 +188,9 @@ def _prepared(plan: Plan, work: Work, folders: list[Folder], engine: Engine, rep
             count = len(site.lock.packages)
             reporter.end(f"{count} packages, Python at {python}")
     except (InstallRefusedError, InstallFailedError) as error:
+        reporter.end("refused")
         for folder in folders:
-            if not (folder.load().get("python")):
-                folder.abandon()
+            folder.abandon()
         raise InstallRefusedError(str(error)) from None
     return sites
 
@@ -220,7 +238,8 @@ def _carry_out(site: _Site) -> None:
     begun = time.monotonic()
     site.reporter.begin(f"{site.environment.name}: check")
     report = judge.judged(site.environment, site.plan)
-    judge.refuse_errors(report)
+    for text in judge.refuse_errors(report):
+        site.reporter.note(text)
     checked = time.monotonic() - begun
     site.reporter.end(f"no error, {report.counts['warnings']} warnings")
     record.write(site.plan, site.environment, site.lock, site.folder, site.state, report, checked)

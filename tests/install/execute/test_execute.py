@@ -181,6 +181,27 @@ def test_a_folder_with_something_in_it_is_left_alone(index: LocalIndex, tmp_path
     assert [path.name for path in venv.iterdir()] == ["thesis.tex"]
 
 
+def test_a_plan_for_another_machine_is_not_carried_out_here(index: LocalIndex, tmp_path: Path, told: Told) -> None:
+    import platform
+
+    plan = replace(plan_for(tmp_path / "env"), target=(("arch", "riscv64"),))
+    assert refused(plan, Work(), told) == (
+        f"The plan is for riscv64 and this machine is {platform.machine()}. "
+        "Write it down instead: --format dockerfile, shell or requirements."
+    )
+    assert not (tmp_path / "env").exists()
+
+
+def test_a_refusal_of_the_second_environment_takes_back_the_first(
+    index: LocalIndex, tmp_path: Path, told: Told
+) -> None:
+    steps = (Step("base", ("base==7.0",), ("base",)),)
+    one, two = plan_for(tmp_path / "one", name="trainer"), plan_for(tmp_path / "two", name="server", steps=steps)
+    refused(replace(one, environments=(*one.environments, *two.environments)), Work(), told)
+    assert not (tmp_path / "one").exists()
+    assert not (tmp_path / "two").exists()
+
+
 def test_an_empty_folder_is_taken(index: LocalIndex, tmp_path: Path, told: Told) -> None:
     venv = tmp_path / "env"
     venv.mkdir()
