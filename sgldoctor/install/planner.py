@@ -99,14 +99,14 @@ def machines_of(target: Target) -> list[matrix.Target]:
     ]
 
 
-def unfit_machine(target: Target) -> tuple[str, tuple[str, ...]] | None:
+def unfit_machine(target: Target, engine: str = "SGLang") -> tuple[str, tuple[str, ...]] | None:
     """Return why nothing can be planned for this kind of machine, and what to do; None where something can."""
     if target.os == "windows":
-        return ("SGLang has no wheels for Windows.", ("Run it in WSL 2, and sgldoctor inside WSL.",))
+        return (f"{engine} has no wheels for Windows.", ("Run it in WSL 2, and sgldoctor inside WSL.",))
     if target.os != "linux":
         name = {"darwin": "macOS"}.get(target.os, target.os)
         return (
-            f"SGLang's kernels exist for Linux with an NVIDIA GPU only; this is {name}.",
+            f"{engine}'s kernels exist for Linux with an NVIDIA GPU only; this is {name}.",
             ("Plan for a Linux machine by naming its GPU, as in: sgldoctor install --gpu H100",),
         )
     if target.libc == "musl":
@@ -117,7 +117,7 @@ def unfit_machine(target: Target) -> tuple[str, tuple[str, ...]] | None:
             ("Plan for another machine by naming its GPU, as in: sgldoctor install --gpu H100",),
         )
     for model in target.gpus:
-        if Version(model.capability) < Version(matrix.OLDEST_CAPABILITY):
+        if engine == "SGLang" and Version(model.capability) < Version(matrix.OLDEST_CAPABILITY):
             return (
                 f"SGLang asks for compute capability {matrix.OLDEST_CAPABILITY}; {model.name} has {model.capability}.",
                 ("No release runs there. A GPU from Turing on is needed, such as T4, A10G or L4.",),
@@ -190,13 +190,24 @@ def _against(cell: matrix.Cell, wish: Wish) -> str | None:
             return f"{cell.reason}; with --override it takes {' and '.join(cell.override)} instead"
     elif cell.status is not matrix.Status.WORKS:
         return cell.reason
-    return _addition(cell.versions, wish)
+    return _extra(cell.release, wish) or _addition(cell.versions, wish)
+
+
+def _extra(release: str, wish: Wish) -> str | None:
+    """Return which extra the release lacks, or None; pip would only warn."""
+    known = table("sglang.json")["releases"].get(release, {}).get("extras", [])
+    missing = next((extra for extra in wish.extras if extra not in known), None)
+    return (
+        f"it has no extra {missing!r};{did_you_mean(missing, known) or ' it has ' + ', '.join(known)}"
+        if missing
+        else None
+    )
 
 
 def _labelled(option: Option, target: Target, wish: Wish) -> Option:
     """Return the release in labelled builds where those work, else as it was."""
     build = builds.serving(option.release, option.versions, machines_of(target), target.cuda)
-    if build is None or _addition(option.versions, wish):
+    if build is None or _extra(option.release, wish) or _addition(option.versions, wish):
         return option
     return replace(option, against=None, build=build)
 

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from sgldoctor.errors import SgldoctorError
-from sgldoctor.install.plan import REFUSED
+from sgldoctor.install.plan import BUILD_CONSTRAINTS, REFUSED
 from sgldoctor.matrix import in_short
 from sgldoctor.rules.knowledge import kernel_fits
 
@@ -79,14 +79,16 @@ def _compile(
     environment: Environment, python: str, platform: str, ask: Callable[[list[str], float], Completed]
 ) -> Completed:
     with tempfile.TemporaryDirectory() as folder:
-        wanted, overrides = Path(folder, "wanted.txt"), Path(folder, "overrides.txt")
+        wanted, overrides, build = (Path(folder, name) for name in ("wanted.txt", "overrides.txt", "build.txt"))
         wanted.write_text("".join(f"{line}\n" for step in environment.steps for line in step.requirements), "utf-8")
         overrides.write_text("".join(f"{line}\n" for line in environment.overrides), "utf-8")
+        build.write_text("".join(f"{row}\n" for row in dict(environment.files()).get(BUILD_CONSTRAINTS, ())), "utf-8")
         indexes = list(dict.fromkeys(step.index for step in environment.steps if step.index))
         command = [
             "pip", "compile", str(wanted), "--python-version", python, "--python-platform", platform,
             "--python", sys.executable, "--no-python-downloads",
             "--generate-hashes", "--no-header", "--no-annotate", "--color", "never",
+            "--build-constraints", str(build),
             *(["--override", str(overrides)] if environment.overrides else []),
             *(word for index in indexes for word in ("--index", index)),
             *(["--index-strategy", "unsafe-best-match"] if indexes else []),

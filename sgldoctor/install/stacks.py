@@ -177,7 +177,7 @@ def _packages_plan(part: Part, target: Target, wish: Wish) -> Plan:
     environment = Environment(
         part.name,
         wish.venv,
-        wish.interpreter or target.minor(),
+        wish.interpreter or target.python or target.minor(),
         tuple(sorted(versions.items())),
         (*steps, Step("packages", rest, verify)),
         constraints=torch,

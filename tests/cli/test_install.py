@@ -31,7 +31,7 @@ def test_the_first_line_is_the_answer_and_the_commands_are_whole(capsys: pytest.
     )
     assert (
         "  uv pip install --python .venv-sglang/bin/python --constraint .venv-sglang/.sgldoctor/constraints.txt "
-        "torch==2.7.1 torchvision==0.22.1 torchaudio==2.7.1\n"
+        "--build-constraints .venv-sglang/.sgldoctor/build-constraints.txt torch==2.7.1 torchvision==0.22.1 torchaudio==2.7.1\n"
     ) in text
 
 

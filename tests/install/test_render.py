@@ -277,9 +277,30 @@ def test_the_text_shows_the_commands_of_the_plan_whole() -> None:
     assert all(step["command"] in shown for step in record["steps"])
 
 
+def test_what_is_built_sees_the_planned_torch() -> None:
+    command = json.loads(to_json(PLANS["a40"]))["steps"][1]["command"]
+    assert "--build-constraints .venv-sglang/.sgldoctor/build-constraints.txt" in command
+    assert dict(PLANS["labelled"].environments[0].files())["build-constraints.txt"] == ("torch==2.7.1",)
+    shell, dockerfile = render(PLANS["a40"], "shell"), render(PLANS["a40"], "dockerfile")
+    assert "cat >.venv-sglang/.sgldoctor/build-constraints.txt <<'SGLDOCTOR_END'\ntorch==2.7.1\n" in shell
+    assert "COPY <<'SGLDOCTOR_END' /opt/sglang/.sgldoctor/build-constraints.txt\ntorch==2.7.1\n" in dockerfile
+    assert tomllib.loads(render(PLANS["a40"], "uv"))["tool"]["uv"]["build-constraint-dependencies"] == ["torch==2.7.1"]
+    assert "echo 'torch==2.7.1' > /build-constraints.txt" in render(PLANS["a40"], "modal")
+    assert "build-constraints" not in render(PLANS["h100"], "modal")
+
+
+def test_later_steps_know_the_index_of_a_labelled_torch() -> None:
+    commands = [step["command"] for step in json.loads(to_json(PLANS["labelled"]))["steps"]]
+    assert all("--index https://download.pytorch.org/whl/cu128 " in command for command in commands)
+    assert "--index https://docs.sglang.ai/whl/cu128/ " in commands[2]
+
+
 def test_pip_gets_pips_words() -> None:
     record = json.loads(to_json(PLANS["pip"]))
-    assert record["steps"][0]["command"].startswith(".venv-sglang/bin/python -m pip install --constraint ")
+    assert record["steps"][0]["command"].startswith(
+        "env PIP_CONSTRAINT=.venv-sglang/.sgldoctor/constraints.txt "
+        "PIP_BUILD_CONSTRAINT=.venv-sglang/.sgldoctor/constraints.txt .venv-sglang/bin/python -m pip install torch=="
+    )
     assert "uv" not in render(PLANS["pip"], "shell").split("\n# sglang\n")[1].split("import ctypes")[0]
 
 

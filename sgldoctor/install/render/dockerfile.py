@@ -7,7 +7,7 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sgldoctor.install.plan import CONSTRAINTS, OVERRIDES, STATE, create_command, install_command
+from sgldoctor.install.plan import STATE, create_command, install_command
 from sgldoctor.install.render.common import base_image, cuda_of, head
 from sgldoctor.install.render.shell import here_document
 from sgldoctor.install.verify import scripts
@@ -58,11 +58,9 @@ def moved(environment: Environment, python: str) -> Environment:
 
 def _environment(environment: Environment) -> str:
     lines = [f"\n# {environment.name}\n", f"RUN {shlex.join(create_command(environment))}\n"]
-    for name, rows in ((CONSTRAINTS, environment.constraints), (OVERRIDES, environment.overrides)):
-        if rows:
-            document = here_document("\n".join(rows))
-            marker, _, text = document.partition("\n")
-            lines.append(f"COPY {marker} {environment.venv}/{STATE}/{name}\n{text}")
+    for name, rows in environment.files():
+        marker, _, text = here_document("\n".join(rows)).partition("\n")
+        lines.append(f"COPY {marker} {environment.venv}/{STATE}/{name}\n{text}")
     for step in environment.steps:
         words = [shlex.quote(word) for word in install_command(environment, step)]
         lines.append(f"RUN {_CACHE} \\\n    {' '.join(words)}\n")

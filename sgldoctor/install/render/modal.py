@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sgldoctor.install.plan import Environment, Plan
 
 _NAMES = ("L40S", "H200", "H100", "B200", "A100", "A10G", "L4", "T4")
+_BUILD = "/build-constraints.txt"
 _MODAL_NAMES = {"A10G": "A10"}
 
 
@@ -49,7 +50,9 @@ def _packages(environment: Environment) -> str:
 
 
 def _installs(environment: Environment) -> list[str]:
-    found = []
+    torch = dict(environment.versions).get("torch")
+    build = f"--build-constraints {_BUILD}" if environment.builds_flashinfer() and torch else ""
+    found = [f"    .run_commands(\"echo 'torch=={torch}' > {_BUILD}\")\n"] if build else []
     for step in environment.steps:
         words = ", ".join(repr(line) for line in step.requirements)
         index = (
@@ -61,7 +64,7 @@ def _installs(environment: Environment) -> list[str]:
             continue
         found.append(f"    .uv_pip_install({words}{index})\n")
     if environment.locked:
-        found.append("    .uv_pip_install(*PACKAGES, extra_options='--no-deps')\n")
+        found.append(f"    .uv_pip_install(*PACKAGES, extra_options={f'--no-deps {build}'.strip()!r})\n")
     return found
 
 
