@@ -326,7 +326,10 @@ def _carry_out(
 ) -> int:
     """Collect the wheels, or make the environments, and tell how it went."""
     from sgldoctor.cli import progress  # noqa: PLC0415 - keeps --help fast
+    from sgldoctor.cli.terminal import show  # noqa: PLC0415
     from sgldoctor.install import execute as executor  # noqa: PLC0415
+    from sgldoctor.install.plan import to_json  # noqa: PLC0415
+    from sgldoctor.install.render import text  # noqa: PLC0415
 
     reporter = progress.reporter()
     if download:
@@ -334,6 +337,11 @@ def _carry_out(
             typer.echo(path)
         if not execute:
             return int(ExitCode.OK)
+    if form is not Format.JSON:
+        show(lambda width: text.lines(plan, width, advice=False))
     done = executor.execute(plan, executor.Work(resume=resume, clean=clean, locks=locks), reporter)
-    _show(done, form if form is Format.JSON else Format.TEXT, None)
+    if form is Format.JSON:
+        sys.stdout.write(to_json(done))
+    else:
+        show(lambda width: text.outcome(done, width))
     return int(ExitCode.OK if done.status == "done" else ExitCode.INSTALL_FAILED)

@@ -80,6 +80,7 @@ def _collect(plan: Plan, number: int, place: Path, scratch: Path, engine: Engine
             rows = [one.result() for one in fetched]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            client.close()  # what is under way ends with an error
             raise
     rows = [_wheel(row, place, python, engine, reporter) for row in rows]
     collected = replace(lock, packages=dict(zip(lock.packages, rows, strict=True)))
