@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from sgldoctor.install.execute import Work, execute
 from tests.install.execute.conftest import Told, plan_for
 from tests.install.execute.local_index import LocalIndex
 
-TARGET = (("gpus", []), ("python", "3.12"), ("arch", None), ("glibc", None))
+TARGET: tuple[tuple[str, Any], ...] = (("gpus", []), ("python", "3.12"), ("arch", None), ("glibc", None))
 
 
 @pytest.fixture
