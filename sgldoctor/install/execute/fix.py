@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from packaging.utils import canonicalize_name
 
 from sgldoctor.api import check, observe
 from sgldoctor.install.cures import Cure, cures
+from sgldoctor.install.execute import judge
 from sgldoctor.install.execute.engine import Engine
 from sgldoctor.install.execute.errors import InstallFailedError, InstallRefusedError
 from sgldoctor.install.execute.folder import held
@@ -74,7 +76,10 @@ def mend(patient: Patient, report: Report, reporter: Reporter) -> Report:
             after = patient.report()
             if cure.finding in {finding.id for finding in after.found}:
                 raise InstallFailedError(f"{cure.finding} is still there. {_undo_hint(prefix)}")
-    return patient.report()
+        after = patient.report()
+        if not judge.errors(after):
+            _import_all(after, prefix, python, engine, reporter)
+    return after
 
 
 def undo(patient: Patient, reporter: Reporter) -> list[str]:
@@ -149,6 +154,25 @@ def _apply(cure: Cure, report: Report, prefix: Path, python: str, engine: Engine
     now = [line for line in _frozen(python, engine) if _name(line) == "torch"]
     if cure.keeps_torch and torch and now != [f"torch=={torch}"]:
         raise InstallFailedError(f"torch was {torch} and is now {now}. {_undo_hint(prefix)}")
+
+
+def _import_all(report: Report, prefix: Path, python: str, engine: Engine, reporter: Reporter) -> None:
+    """Import what is installed, in one child process, where check has nothing against it any more."""
+    versions = {
+        str(item["name"]): str(item["version"]).partition("+")[0] for item in report.snapshot.records("packages")
+    }
+    kernel = {"sgl-kernel", "sglang-kernel"} & versions.keys()
+    asked = (("torch", "torch" in versions), ("flashinfer", "flashinfer-python" in versions), ("kernel", bool(kernel)))
+    names = tuple(name for name, there in asked if there)
+    scratch = prefix / STATE / "scratch"
+    reporter.begin("verify")
+    try:
+        reporter.end(judge.holds(python, names, versions, engine, scratch))
+    except InstallFailedError as error:
+        reporter.end("failed")
+        raise InstallFailedError(f"{error}. {_undo_hint(prefix)}") from None
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _undo_hint(prefix: Path) -> str:

@@ -39,26 +39,33 @@ def verify(environment: Environment, step: Step, engine: Engine, scratch: Path) 
     Raises:
         InstallFailedError: something does not hold.
     """
+    try:
+        return holds(environment.interpreter(), step.verify, dict(environment.versions), engine, scratch)
+    except InstallFailedError as error:
+        raise InstallFailedError(f"after {step.name}: {error}") from None
+
+
+def holds(python: str, names: tuple[str, ...], versions: dict[str, str], engine: Engine, scratch: Path) -> str:
+    """Return what an interpreter says when it is asked, in one child process, whether checks hold.
+
+    Raises:
+        InstallFailedError: one does not.
+    """
     lines: list[str] = []
     scratch.mkdir(exist_ok=True)
     # tvm_ffi, which flashinfer imports, compiles a bridge to torch at its first import: half a minute, not needed here.
     home = {
-        "TVM_FFI_DISABLE_TORCH_C_DLPACK": "1",
-        "HOME": str(scratch),
-        "XDG_CACHE_HOME": str(scratch),
+        "TVM_FFI_DISABLE_TORCH_C_DLPACK": "1", "HOME": str(scratch), "XDG_CACHE_HOME": str(scratch),
         "FLASHINFER_WORKSPACE_BASE": str(scratch),
-    }
-    program = scripts(step.verify, dict(environment.versions))
-    child = Child(
-        [environment.interpreter(), "-I", "-B", "-W", "ignore", "-c", program], env={**engine.environment, **home},
-    )  # fmt: skip
+    }  # fmt: skip
+    command = [python, "-I", "-B", "-W", "ignore", "-c", scripts(names, versions)]
+    child = Child(command, env={**engine.environment, **home})
     code = child.wait(lines.append, TIMEOUT)
     said = [line for line in lines if line.strip()]
     if child.timed_out:
-        raise InstallFailedError(f"after {step.name}: the imports took longer than {TIMEOUT / 60:g} minutes")
+        raise InstallFailedError(f"the imports took longer than {TIMEOUT / 60:g} minutes")
     if code:
-        what = said[-1] if said else f"the check ended with {code}"
-        raise InstallFailedError(f"after {step.name}: {what}")
+        raise InstallFailedError(said[-1] if said else f"the check ended with {code}")
     return "; ".join(line.removeprefix(SAID) for line in said if line.startswith(SAID))
 
 

@@ -318,6 +318,23 @@ def test_killed_and_resumed_is_the_same_as_never_killed(
     }
 
 
+def test_ctrl_c_says_how_to_go_on(
+    index: LocalIndex, tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import signal
+
+    from sgldoctor.install.execute import judge
+
+    venv = tmp_path / "env"
+    with monkeypatch.context() as patch:
+        patch.setattr(judge, "verify", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(KeyboardInterrupt):
+            execute(plan_for(venv), Work(), told)
+    assert told.texts[-2:] == ["end stopped", f"note Go on with: sgldoctor install --execute --resume --venv {venv}"]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert execute(plan_for(venv), Work(resume=True), told).status == "done"
+
+
 def test_a_package_that_was_installed_by_half_is_installed_again(index: LocalIndex, tmp_path: Path, told: Told) -> None:
     venv = tmp_path / "env"
     execute(plan_for(venv), Work(), told)
