@@ -16,7 +16,7 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 
 def resolution(release: str, python: str) -> dict[str, object]:
     rows = table("health.json")["releases"][release]["x86_64"]
-    return next(row for row in rows if python in row["pythons"])  # type: ignore[no-any-return]
+    return next(row for row in rows if python in row["pythons"])
 
 
 @pytest.mark.parametrize("python", PYTHONS)
