@@ -54,6 +54,7 @@ class Engine:
     uv: str
     environment: dict[str, str]
     _children: list[Child] = field(default_factory=list)
+    _stopped: bool = False
 
     @classmethod
     def find(cls, system: System) -> Engine:
@@ -134,6 +135,8 @@ class Engine:
                 del tail[:-_TAIL]
                 hear(line)
 
+            if self._stopped:
+                raise InstallFailedError("it was stopped")
             child = Child(argv, env=self.environment)
             self._children.append(child)
             try:
@@ -142,7 +145,8 @@ class Engine:
                 self._children.remove(child)
 
     def stop(self) -> None:
-        """End whatever runs."""
+        """End whatever runs, and let nothing more begin."""
+        self._stopped = True
         for child in list(self._children):
             child.stop()
 

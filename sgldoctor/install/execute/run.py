@@ -43,6 +43,7 @@ LOG = "install.log"
 LOCK = "pylock.toml"
 BUILD = "build-constraints.txt"
 _STEP_LOCK = "pylock.step.toml"
+_AHEAD = "ahead"
 _AHEAD_LOCK = "pylock.ahead.toml"
 
 
@@ -245,7 +246,8 @@ def _carry_out(site: _Site) -> None:
     record.write(site.plan, site.environment, site.lock, site.folder, site.state, report, checked)
     for name in (_STEP_LOCK, _AHEAD_LOCK):
         site.folder.file(name).unlink(missing_ok=True)
-    shutil.rmtree(site.folder.file("scratch"), ignore_errors=True)
+    for name in ("scratch", _AHEAD):  # a killed run leaves them
+        shutil.rmtree(site.folder.file(name), ignore_errors=True)
     site.save(finished=True, seconds=round(time.monotonic() - started, 1))
 
 
@@ -325,12 +327,16 @@ class _Ahead:
         self._site = site
         self._thread = threading.Thread(target=self._fetch, args=(later.part(names),), daemon=True)
         self._engine = replace(site.engine, _children=[])
+        self._ended = threading.Event()
         if names:
             self._thread.start()
+        else:
+            self._ended.set()
 
     def _fetch(self, part: Lock) -> None:
-        folder = self._site.folder.file("ahead")
+        folder = self._site.folder.file(_AHEAD)
         try:
+            shutil.rmtree(folder, ignore_errors=True)
             path = lockfile.write(part, self._site.folder.file(_AHEAD_LOCK))
             near = self._engine.cache.stat().st_dev == self._site.folder.path.stat().st_dev
             command = [
@@ -341,17 +347,18 @@ class _Ahead:
         except InstallFailedError:
             pass
         finally:
+            self._ended.set()
             shutil.rmtree(folder, ignore_errors=True)
 
     def wait(self) -> None:
-        """Wait for its end."""
-        while self._thread.is_alive():
-            self._thread.join(0.2)  # so that Ctrl-C is heard
+        """Wait until everything is there, or cannot be had."""
+        self._ended.wait()
 
     def stop(self) -> None:
         """Give up what has not been downloaded."""
         self._engine.stop()
-        self.wait()
+        if self._thread.is_alive():
+            self._thread.join()
 
 
 def _after_failure(site: _Site, work: Work) -> str:
