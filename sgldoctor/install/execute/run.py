@@ -21,6 +21,7 @@ from sgldoctor.install.execute.folder import Folder
 from sgldoctor.install.execute.reporter import Reporter
 from sgldoctor.install.execute.resolve import resolve
 from sgldoctor.install.plan import (
+    BUILD_CONSTRAINTS,
     CONSTRAINTS,
     DONE,
     FAILED,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 LOG = "install.log"
 LOCK = "pylock.toml"
-BUILD = "build-constraints.txt"
 _STEP_LOCK = "pylock.step.toml"
 _AHEAD = "ahead"
 _AHEAD_LOCK = "pylock.ahead.toml"
@@ -307,7 +307,7 @@ def _exactly(site: _Site, lock: Path) -> list[str]:
     flashinfer before 0.5.0 asks for any torch to be built with, and writes that torch into its requirements.
     """
     torch = [f"torch=={row['version']}" for name, row in site.lock.packages.items() if name == "torch"]
-    build = ["--build-constraints", str(site.folder.write(BUILD, torch))] if torch else []
+    build = ["--build-constraints", str(site.folder.write(BUILD_CONSTRAINTS, torch))] if torch else []
     return ["--no-deps", *build, "--preview-features", "pylock", "-r", str(lock)]
 
 
