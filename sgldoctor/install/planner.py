@@ -15,7 +15,7 @@ from sgldoctor.install import builds
 from sgldoctor.install.assemble import environment_for, notes_for
 from sgldoctor.install.plan import READY, REFUSED, Plan, Rejected
 from sgldoctor.rules.conditions import specifier_of
-from sgldoctor.rules.knowledge import PYTHONS, age, min_driver, newest_sglang, table
+from sgldoctor.rules.knowledge import OLD_AFTER, PYTHONS, age, min_driver, newest_sglang, table
 
 if TYPE_CHECKING:
     from sgldoctor.install.target import Target, Wish
@@ -73,7 +73,7 @@ def plan_for(target: Target, wish: Wish) -> Plan:
         environments=(environment,),
         assumptions=_assumptions(chosen, fitting, target, wish),
         rejected=_rejected(chosen, options),
-        notes=(*_build_notes(chosen, target), *notes_for(environment, chosen.cuda(), target), *_age_notes()),
+        notes=(*_build_notes(chosen, target), *notes_for(environment, chosen.cuda(), target), *_age_notes(wish)),
         installer=wish.installer,
     )
 
@@ -330,12 +330,9 @@ def _build_notes(chosen: Option, target: Target) -> list[str]:
     return notes
 
 
-def _age_notes() -> list[str]:
-    from sgldoctor.rules.knowledge import OLD_AFTER  # noqa: PLC0415 - a constant
-
+def _age_notes(wish: Wish) -> list[str]:
     found = age("health.json")
-    if found["days"] <= OLD_AFTER:
+    day = str(found["generated_at"])[:10]
+    if wish.release != LATEST and found["days"] <= OLD_AFTER:
         return []
-    return [
-        f"The tables are of {str(found['generated_at'])[:10]}; newer releases are read with: sgldoctor rules refresh"
-    ]
+    return [f"The tables are of {day}; newer releases are read with: sgldoctor rules refresh"]

@@ -72,6 +72,8 @@ def resolve(plan: Plan, ask: Callable[[list[str], float], Completed]) -> Plan:
                 f"uv cannot resolve the plan: {' '.join(done.err.split())[-400:]} "
                 "With --no-resolve the plan is made from the tables alone."
             )
+    if plan.installer == "pip":
+        notes.append("Resolved by uv; pip is held to the same versions by the constraints.")
     return replace(plan, environments=tuple(environments), resolved=whole, notes=tuple(notes))
 
 

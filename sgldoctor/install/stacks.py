@@ -147,6 +147,9 @@ def plan_for(found: Stack, target: Target, wish: Wish) -> Plan:
 
 
 def _part_plan(part: Part, target: Target, wish: Wish) -> Plan:
+    if wish.installer == "pip" and (wish.override or part.overrides):
+        reason = f"The environment {part.name} replaces pins of other packages, which pip cannot."
+        return planner.refused(target, wish, reason, ("Leave out --installer pip.",))
     if part.engine == "packages":
         return _packages_plan(part, target, wish)
     plan = vllm.plan_for(target, wish) if part.engine == "vllm" else planner.plan_for(target, wish)

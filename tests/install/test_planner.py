@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from packaging.version import Version
 
 from sgldoctor.install.plan import Plan, as_record, from_record
 from sgldoctor.install.planner import plan_for
 from sgldoctor.install.target import Target, Wish, completed, named, release_wish
+from sgldoctor.probes.run import Scope, observe
 from sgldoctor.rules.knowledge import newest_sglang, table
 from sgldoctor.snapshot import Known, Snapshot
+from sgldoctor.system import RecordedSystem
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 
 NEWEST = newest_sglang()
 OLD = "0.5.10.post1"
@@ -237,3 +243,12 @@ def test_a_mac_without_a_named_gpu_is_planned_for_itself() -> None:
     assert completed(named(), here, arch_given=False).os == "darwin"
     other = completed(named(gpus=("H100",)), here, arch_given=False)
     assert (other.os, other.arch, other.glibc) == ("linux", "x86_64", None)
+
+
+@pytest.mark.parametrize(("recording", "count"), [("h200", 1), ("h200-x2", 2)])
+def test_a_real_machine_is_planned_for_as_it_is(recording: str, count: int) -> None:
+    system = RecordedSystem(str(FIXTURES / "machines" / recording))
+    found = completed(named(), observe(system, Scope(environment=False)), arch_given=False)
+    assert ([model.name for model in found.gpus], found.driver, found.count) == (["NVIDIA H200"], "580.159.04", count)
+    ready = plan_for(found, Wish())
+    assert (chosen(ready), [text for text in ready.assumptions if "Driver" in text]) == (NEWEST, [])

@@ -107,6 +107,14 @@ def test_an_index_that_does_not_answer_is_no_verdict() -> None:
         )
 
 
+def test_pip_is_said_to_follow_uv() -> None:
+    plan = plan_for(named(gpus=("A40",), python="3.10"), Wish(release="==0.4.9", installer="pip"))
+    assert (
+        resolve(plan, answering(LOCKED)).notes[-1]
+        == "Resolved by uv; pip is held to the same versions by the constraints."
+    )
+
+
 def test_every_environment_is_resolved() -> None:
     from sgldoctor.install import stacks
 

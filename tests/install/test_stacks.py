@@ -101,6 +101,16 @@ def test_every_environment_must_be_possible() -> None:
     assert (found.status, found.reason) == ("refused", "The environment trainer asks for Python >=3.11.")
 
 
+@pytest.mark.parametrize("name", ["rtx-5090-torch-2.7.0", "modal-h100-sglang-0.5.3.post1"])
+def test_pip_cannot_follow_a_stack_that_replaces_pins(name: str) -> None:
+    found = stacks.stack(name)
+    plan = stacks.plan_for(found, stacks.named_target(found.target), Wish(installer="pip"))
+    assert (plan.status, plan.reason) == (
+        "refused",
+        "The environment sglang replaces pins of other packages, which pip cannot.",
+    )
+
+
 def test_an_unknown_stack_has_a_nearest() -> None:
     with pytest.raises(UsageError, match="Did you mean 'latest-a40'"):
         stacks.stack("latest-a4")
