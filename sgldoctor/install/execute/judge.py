@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _LIBNUMA = "kernel-needs-libnuma"
 _SYSTEM_INSTALLERS = ("apt-get", "dnf", "zypper")
-_ABSENT = "sglang-not-installed"
 TIMEOUT = 600.0
 """Seconds for the imports of one step; a cold import of torch from a network disk takes a minute."""
 
@@ -72,9 +71,8 @@ def holds(python: str, names: tuple[str, ...], versions: dict[str, str], engine:
 def judged(environment: Environment, plan: Plan, subjects: Iterable[str] = ENVIRONMENT_SUBJECTS) -> Report:
     """Return what `sgldoctor check` says about an environment on the plan's machine, for some subjects."""
     wanted = frozenset(subjects)
-    out = set() if "sglang" in dict(environment.versions) else {_ABSENT}  # a trainer, or vLLM
     snapshot = simulate(observe(venv=environment.venv), machine_of(plan))
-    return check(snapshot, keep=lambda problem: problem.subject in wanted and problem.id not in out)
+    return check(snapshot, keep=lambda problem: problem.subject in wanted)
 
 
 def errors(report: Report) -> list[Finding]:
