@@ -104,7 +104,7 @@ def _fetch(client: requests.Session, row: dict[str, Any], place: Path, reporter:
             path.unlink()
             raise InstallFailedError(f"{name} is not the file that the index names: sha256 {found}, not {wanted}.")
     reporter.arrived(row["name"])
-    kind = "wheels" if row.get("wheels") else "sdist"
+    kind = next(kind for kind in ("wheels", "sdist", "archive") if row.get(kind))
     local = {key: value for key, value in file.items() if key != "url"} | {"path": name}
     return row | {kind: [local] if kind == "wheels" else local}
 
