@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
+from sgldoctor.errors import SgldoctorError
 from sgldoctor.install.execute import disk, interpreter, judge, lockfile, record
 from sgldoctor.install.execute.engine import Engine
 from sgldoctor.install.execute.errors import InstallFailedError, InstallRefusedError
@@ -103,19 +104,29 @@ def execute(plan: Plan, work: Work, reporter: Reporter) -> Plan:
     with ExitStack() as stack:
         stack.enter_context(_stoppable(engine))
         folders = _claimed(plan, work, stack)
-        sites = _prepared(plan, work, folders, engine, reporter)
-        for site in sites:
-            try:
-                _carry_out(site)
-            except InstallFailedError as error:
-                reporter.end("failed")
-                where = _after_failure(site, work)
-                return replace(plan, status=FAILED, reason=f"{error}\n{where}")
-            except KeyboardInterrupt:
-                reporter.end("stopped")
-                reporter.note(f"Go on with: sgldoctor install --execute --resume --venv {site.folder.path}")
-                raise
+        try:
+            for site in _prepared(plan, work, folders, engine, reporter):
+                if problem := _problem(site):
+                    return replace(plan, status=FAILED, reason=f"{problem}\n{_after_failure(site, work)}")
+        except KeyboardInterrupt:
+            reporter.end("stopped")
+            reporter.note(f"Go on with: sgldoctor install --execute --resume --venv {folders[0].path}")
+            raise
     return replace(plan, status=DONE)
+
+
+def _problem(site: _Site) -> str | None:
+    """Make one environment; return why that failed, or None."""
+    try:
+        _carry_out(site)
+    except SgldoctorError as error:
+        problem = str(error)
+    except OSError as error:
+        problem = f"Cannot write to {site.folder.path}: {error.strerror or error}."
+    else:
+        return None
+    site.reporter.end("failed")
+    return problem
 
 
 def _refuse_elsewhere(plan: Plan) -> None:
@@ -207,17 +218,8 @@ def _locked(site: _Site, work: Work, python: str) -> Lock:
         lock = disk.with_sizes(lockfile.narrowed(lock, interpreter.minor_of(python, site.engine)))
     lock = replace(lock, plan=site.plan, environment=site.environment.name)
     part = lockfile.write(lock, site.folder.file(_STEP_LOCK))
-    dry = [
-        "pip",
-        "install",
-        "--dry-run",
-        "--target",
-        str(site.folder.file("none")),
-        "--python",
-        python,
-        "-r",
-        str(part),
-    ]
+    target = ["--target", str(site.folder.file("none")), "--python", python]
+    dry = ["pip", "install", "--dry-run", *target, "-r", str(part)]
     disk.refuse_too_little(lock, site.folder.path, site.engine, dry)
     return lockfile.read(lockfile.write(lock, path))
 
