@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 SHOWN = 3
 """Rejected releases that a plan names."""
 LATEST = "latest"
+_LABEL = re.compile(r"cu\d{3}")
 _OLD_CUDA = 12
 _NEWER_CUDA_DRIVER = "580"
 
@@ -55,6 +57,7 @@ def plan_for(target: Target, wish: Wish) -> Plan:
     """Return the plan, ready or refused; nothing is resolved and nothing touched."""
     if against := unfit_machine(target):
         return refused(target, wish, *against)
+    target, wish = _without_labels(target, wish)
     options = _options(target, wish)
     if not options:
         return refused(target, wish, *_unheard_of(wish))
@@ -76,6 +79,17 @@ def plan_for(target: Target, wish: Wish) -> Plan:
         notes=(*_build_notes(chosen, target), *notes_for(environment, chosen.cuda(), target), *_age_notes(wish)),
         installer=wish.installer,
     )
+
+
+def _without_labels(target: Target, wish: Wish) -> tuple[Target, Wish]:
+    """Return the wish with ``--with torch==2.8.0+cu126`` as what it means: that torch, and builds for CUDA 12.6."""
+    additions = []
+    for text in wish.additions:
+        plain, plus, label = text.partition("+")
+        if plus and plain.startswith("torch==") and _LABEL.fullmatch(label):
+            target = replace(target, cuda=matrix.cuda_of_label(label))
+        additions.append(plain if plus and _LABEL.fullmatch(label) else text)
+    return target, replace(wish, additions=tuple(additions))
 
 
 def refused(target: Target, wish: Wish, reason: str, remedies: tuple[str, ...], nearest: str | None = None) -> Plan:

@@ -208,6 +208,12 @@ def test_the_cuda_that_was_asked_for_where_there_is_a_build(cuda: str, release: 
     assert requirements(found)[0] == torch
 
 
+def test_a_label_in_a_requirement_asks_for_that_build() -> None:
+    found = plan("H100", release="0.5.5", additions=("torch==2.8.0+cu126",))
+    assert requirements(found)[0] == "torch==2.8.0+cu126"
+    assert "torch==2.8.0" in requirements(found)
+
+
 def test_cuda_is_an_upper_bound() -> None:
     assert chosen(plan("H100", cuda="12.4")) == OLD
     assert plan("H100", cuda="12.4", release="latest").reason == (

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 _NAMES = ("L40S", "H200", "H100", "B200", "A100", "A10G", "L4", "T4")
 _BUILD = "/build-constraints.txt"
-_MODAL_NAMES = {"A10G": "A10"}
 
 
 def render(plan: Plan) -> str:
@@ -19,7 +18,7 @@ def render(plan: Plan) -> str:
     environment = plan.environments[0]
     target = dict(plan.target)
     name = next((known for known in _NAMES if known in str(target["gpu"])), None)
-    gpu = f", gpu={_MODAL_NAMES.get(name, name)!r}" if name else ""
+    gpu = f", gpu={name!r}" if name else ""
     image = base_image(cuda_of(environment))
     apt = sorted({"g++", *(row[0] for row in environment.system_packages)})
     return "".join(
