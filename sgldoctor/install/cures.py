@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from sgldoctor.report.model import Finding, Report
     from sgldoctor.snapshot import Snapshot
 
+_AGAINST_PINS = frozenset({
+    "torch-differs-from-pin", "kernel-differs-from-pin", "flashinfer-differs-from-pin", "kernel-assertion-unmet",
+})  # fmt: skip
+"""Where one of these follows from a problem, a cure that keeps what is installed would leave the release without it."""
+
+_PINS = "Install this sglang release again with its pins, which belong together."
 _MOVES_TORCH = frozenset({"torch", "sglang", "torchvision", "torchaudio"})
 
 
@@ -40,7 +46,8 @@ class Cure:
 
 def cures(report: Report) -> list[Cure]:
     """Return the cures of the errors and warnings that changing packages mends, roots alone, errors first."""
-    found = (cure_of(finding, report.snapshot) for finding in roots(report))
+    broken = {finding.explained_by for finding in report.found if finding.id in _AGAINST_PINS}
+    found = (cure_of(finding, report.snapshot, pins=finding.id in broken) for finding in roots(report))
     return [cure for cure in found if cure]
 
 
@@ -53,10 +60,15 @@ def roots(report: Report) -> list[Finding]:
     ]
 
 
-def cure_of(finding: Finding, snapshot: Snapshot) -> Cure | None:
+def cure_of(finding: Finding, snapshot: Snapshot, *, pins: bool = False) -> Cure | None:
     """Return the first way that check names, or None where it is no change of packages.
 
     Removals belong to the installation that follows them; what follows the installation are other ways.
+
+    Args:
+        finding: what is to be mended.
+        snapshot: knows the commands of the environment.
+        pins: whether the release's own pins are broken by it too, so that they are what is brought back.
     """
     install, uninstall = (
         tuple(shlex.split(str(snapshot.value(f"command.{name}") or ""))) for name in ("install", "uninstall")
@@ -74,6 +86,9 @@ def cure_of(finding: Finding, snapshot: Snapshot) -> Cure | None:
             break
     if not commands:
         return None
+    if pins and (release := _words(snapshot.text("command.install_sglang"))):
+        commands = [*(words for words in commands if words[: len(uninstall)] == uninstall), release]
+        text = _PINS
     named = {name for words in commands for word in words if (name := _name(word))}
     return Cure(finding.id, finding.message, text, tuple(commands), not named & _MOVES_TORCH)
 
