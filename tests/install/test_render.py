@@ -149,6 +149,21 @@ def test_a_failing_step_ends_the_script(tmp_path: Path) -> None:
     assert [call.split("|")[-2] for call in calls] == [".venv-sglang", "torchaudio==2.8.0", "flashinfer-cubin==0.5.0"]
 
 
+HADOLINT = Path(sys.executable).with_name("hadolint")
+TEXTS = {
+    **{name: render(plan, "dockerfile") for name, plan in PLANS.items()},
+    "source-build": str(stacks.stack("rtx-5090-torch-2.7.0").dockerfile),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_dockerfiles_pass_hadolint(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "Dockerfile"
+    path.write_text(TEXTS[name], "utf-8")
+    done = subprocess.run([str(HADOLINT), "--no-color", str(path)], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 TAGS = {f"nvidia/cuda:{row['tag']}" for row in table("cuda_images.yaml")["images"]}
 
 
@@ -164,7 +179,7 @@ def test_dockerfiles_keep_the_rules(name: str) -> None:
     assert text.startswith("# syntax=docker/dockerfile:1\n")
     assert instructions[0].split()[1] in TAGS
     assert re.search(r":\d+\.\d+\.\d+-", instructions[0])
-    assert [line for line in instructions if line.startswith("USER")] == ["USER sglang"]
+    assert [line for line in instructions if line.startswith("USER")] == ["USER 10001"]
     assert words.count("HEALTHCHECK") == words.count("CMD") == 1
     assert words.index("USER") > max(i for i, word in enumerate(words) if word == "RUN")
     for line in instructions:
