@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from sgldoctor.system import Completed
 
 _PINNED = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
-_REASON = re.compile(r"Because .*", re.DOTALL)
+_REASON = re.compile(r"Because .*?(?:cannot be used|are unsatisfiable|are incompatible)", re.DOTALL)
 _NETWORK = re.compile(
     r"error sending request|dns error|[Cc]onnection|timed? ?out|status (?:server|client) error|Could not connect"
 )
+_OTHERWISE = "Another release may resolve, or this one with other --with and --extra: sgldoctor matrix lists them."
 _TIMEOUT = 900.0
 _PLATFORMS: tuple[int, ...] = (17, 28, *range(31, 41))
 """The minor versions of glibc that uv knows as manylinux_2_N."""
@@ -69,7 +70,7 @@ def resolve(plan: Plan, ask: Callable[[list[str], float], Completed]) -> Plan:
             return _refused(plan, in_short(" ".join(reason[0].split())))
         else:
             raise IndexUnreachableError(
-                f"uv cannot resolve the plan: {' '.join(done.err.split())[-400:]} "
+                f"uv cannot resolve the plan: {' '.join(done.err.split())[-400:]}. "
                 "With --no-resolve the plan is made from the tables alone."
             )
     if plan.installer == "pip":
@@ -132,4 +133,12 @@ def _kernels(environment: Environment) -> str:
 def _refused(plan: Plan, reason: str) -> Plan:
     release = dict(plan.environments[0].versions).get("sglang")
     subject = f"sglang {release}" if release else "The plan"
-    return replace(plan, status=REFUSED, reason=f"{subject} cannot be installed here: {reason}.", environments=())
+    return replace(
+        plan,
+        status=REFUSED,
+        reason=f"{subject} cannot be installed here: {reason}.",
+        environments=(),
+        assumptions=(),
+        rejected=(),
+        notes=(_OTHERWISE,),
+    )

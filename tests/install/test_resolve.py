@@ -80,10 +80,26 @@ def test_the_platform_is_never_newer_than_the_c_library(glibc: str, platform: in
 
 
 def test_what_does_not_resolve_is_refused_in_uvs_words() -> None:
-    said = "  cause: Because transformers==4.53.0 was yanked and sglang depends on it, we can conclude that..."
+    said = """error: No solution found when resolving dependencies
+  cause: Because transformers==4.53.0 was yanked and sglang==0.4.9 depends on transformers==4.53.0, we can conclude
+         that sglang==0.4.9 cannot be used.
+         And because you require sglang==0.4.9, we can conclude that your requirements are unsatisfiable.
+"""
     found = resolve(ready("A40"), answering(err=said))
-    assert (found.status, found.environments) == ("refused", ())
+    assert (found.status, found.environments, found.assumptions) == ("refused", (), ())
     assert found.reason == "sglang 0.4.9 cannot be installed here: transformers==4.53.0 was yanked."
+
+
+def test_requirements_that_exclude_each_other_are_told_in_one_sentence() -> None:
+    said = """error: No solution found when resolving dependencies
+  cause: Because peft==9 depends on torch>=3 and sglang==0.4.9 depends on torch==2.7.1, we can conclude that peft==9
+         and sglang==0.4.9 are incompatible.
+         And because you require both, we can conclude that your requirements are unsatisfiable.
+"""
+    assert resolve(ready("A40"), answering(err=said)).reason == (
+        "sglang 0.4.9 cannot be installed here: Because peft==9 depends on torch>=3 and sglang==0.4.9 depends on "
+        "torch==2.7.1, we can conclude that peft==9 and sglang==0.4.9 are incompatible."
+    )
 
 
 def test_a_set_that_resolves_but_does_not_fit_is_refused() -> None:
