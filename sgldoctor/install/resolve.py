@@ -67,7 +67,7 @@ def resolve(plan: Plan, ask: Callable[[list[str], float], Completed]) -> Plan:
             environments.append(environment)
             notes.append(f"Not resolved: {outer} does not answer from here.")
         elif reason := _REASON.search(done.err):
-            return _refused(plan, in_short(" ".join(reason[0].split())))
+            return _refused(plan, _plainly(in_short(" ".join(reason[0].split()))))
         else:
             raise IndexUnreachableError(
                 f"uv cannot resolve the plan: {' '.join(done.err.split())[-400:]}. "
@@ -123,6 +123,11 @@ def _unreachable(environment: Environment, text: str) -> str | None:
         return None
     hosts = {index.split("/")[2] for step in environment.steps if (index := step.index)}
     return next((host for url in _URL.findall(text) if (host := url.split("/")[2]) in hosts), None)
+
+
+def _plainly(reason: str) -> str:
+    """Return uv's sentence without the frame of its proof."""
+    return reason.removeprefix("Because ").partition(", we can conclude that")[0]
 
 
 def _kernels(environment: Environment) -> str:
