@@ -58,6 +58,7 @@ CATALOGUE = (
     FactSpec("python.chosen_because", T, "why this environment was examined"),
     FactSpec("python.others", L, "other environments that could be examined"),
     FactSpec("python.headers", F, "Python.h is there (needed to compile extensions)"),
+    FactSpec("python.made_for", T, "what sgldoctor install made this environment for (sglang, vllm, packages)"),
     FactSpec("python.base_missing", F, "the venv's base interpreter is gone"),
     # packages in it
     FactSpec("package.*", V, "version of a distribution, canonical name"),

@@ -118,6 +118,8 @@ def judge(release: str, target: Target, build: Build = DEFAULT) -> Cell:
         if row["reason"]
         else f"its open pins bring {_kernel(versions)}, which does not fit torch {versions.get('torch')}"
     )
+    if not row["resolves"] and (lacking := _no_wheel(release, target.python)):
+        return Cell(release, Status.BROKEN, lacking, versions)
     if row["works"] is False and not override:
         elsewhere = row["resolves"] or _ELSEWHERE.search(why)
         return Cell(release, Status.BROKEN if elsewhere else Status.DEAD, why, versions)
@@ -173,12 +175,19 @@ def _without_health(release: str, target: Target) -> tuple[Status, str]:
     python = version_of(target.python)
     if asked and python and not specifier_of(asked).contains(python):
         return Status.BROKEN, f"it asks for Python {asked}"
+    if lacking := _no_wheel(release, target.python):
+        return Status.BROKEN, lacking
+    return Status.UNKNOWN, f"nobody resolved it for Python {target.python}"
+
+
+def _no_wheel(release: str, python: str) -> str | None:
+    """Return for which Pythons a release has wheels, where this is none of them; None where it is."""
     wheels = table("sglang.json")["releases"].get(release, {}).get("wheels", ())
     tags = sorted({str(wheel["python"]) for wheel in wheels}, key=lambda tag: int(tag[3:] or 0))
-    if tags and "py3" not in tags and f"cp{target.python.replace('.', '')}" not in tags:
-        named = ", ".join(f"3.{tag[3:]}" for tag in tags)
-        return Status.BROKEN, f"it has wheels for Python {named} only, and no source package"
-    return Status.UNKNOWN, f"nobody resolved it for Python {target.python}"
+    if not tags or "py3" in tags or f"cp{python.replace('.', '')}" in tags:
+        return None
+    named = ", ".join(f"3.{tag[3:]}" for tag in tags)
+    return f"it has wheels for Python {named} only, and no source package"
 
 
 def _glibc(release: str, target: Target, versions: dict[str, str]) -> str | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import nullcontext
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sgldoctor.errors import ExitCode, UsageError
+from sgldoctor.errors import ExitCode, OutputError, UsageError
 
 if TYPE_CHECKING:
     from sgldoctor.install.plan import Plan
@@ -118,6 +120,16 @@ def command(  # noqa: PLR0913 - every option of the command stands here
         typer.Option("--no-resolve", help="Answer from the tables alone; no network.", rich_help_panel=_OUT),
     ] = False,
     output: Annotated[Format, typer.Option("--format", help="How to write it.", rich_help_panel=_OUT)] = Format.TEXT,
+    write_to: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="Write it there; for uv a folder with pyproject.toml and uv.lock.",
+            rich_help_panel=_OUT,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.", rich_help_panel=_OUT)] = False,
     execute: Annotated[bool, typer.Option("--execute", help="Carry the plan out.", rich_help_panel=_DO)] = False,
     resume: Annotated[
@@ -138,6 +150,8 @@ def command(  # noqa: PLR0913 - every option of the command stands here
 ) -> int:
     """Plan an environment for SGLang that works on a machine, and with --execute make it, verified after every step."""
     form = Format.JSON if as_json else output
+    if write_to and form is Format.TEXT:
+        raise UsageError("--output needs --format: shell, dockerfile, requirements, uv, modal or json.")
     _refuse_contradictions(execute=execute, resume=resume, clean=clean, sources=[from_, wheelhouse, stack])
     locks: dict[str, Any] = {}
     plan: Plan | None = None
@@ -149,13 +163,13 @@ def command(  # noqa: PLR0913 - every option of the command stands here
         plan = plan_in_folder(venv)
     if plan is None:
         named = {"driver": driver, "cuda": cuda, "python": python, "arch": arch, "glibc": glibc}
-        target = _target(tuple(gpu or ()), named, stack)
+        target = _target(tuple(gpu or ()), named, stack, in_image=form in {Format.DOCKERFILE, Format.MODAL})
         wish = _wish(sglang, engine, extra, with_, override=override, installer=installer, venv=venv, python=python)
         plan = _planned(target, wish, stack)
         if plan.status == "ready" and not no_resolve:
             plan = _resolved(plan)
     if plan.status != "ready" or not (execute or download):
-        return _show(plan, form, stack)
+        return _show(plan, form, stack, write_to)
     return _carry_out(plan, form, download, execute=execute, resume=resume, clean=clean, locks=locks)
 
 
@@ -166,9 +180,10 @@ def _refuse_contradictions(*, execute: bool, resume: bool, clean: bool, sources:
         raise UsageError("--from, --wheelhouse and --stack each name what to install. Give one of them.")
 
 
-def _target(gpus: tuple[str, ...], named: dict[str, str | None], stack: str | None) -> Target:
-    """Return the machine: as named, then as the stack says, then as found here."""
-    from sgldoctor.install import target as targets  # noqa: PLC0415 - keeps --help fast
+def _target(gpus: tuple[str, ...], named: dict[str, str | None], stack: str | None, *, in_image: bool) -> Target:
+    """Return the machine: as named, then as the stack says, then as found here; an image has its own C library."""
+    from sgldoctor.install import target as targets  # noqa: PLC0415
+    from sgldoctor.install.render.common import IMAGE_GLIBC  # noqa: PLC0415 - keeps --help fast
     from sgldoctor.install.stacks import stack as find_stack  # noqa: PLC0415
     from sgldoctor.probes.run import Scope, observe  # noqa: PLC0415
     from sgldoctor.probes.target import choose  # noqa: PLC0415
@@ -176,9 +191,13 @@ def _target(gpus: tuple[str, ...], named: dict[str, str | None], stack: str | No
 
     system = RealSystem()
     python = named["python"]
-    if python and _is_path(python):
+    if python and re.fullmatch(r"python3\.\d+", python):
+        named = {**named, "python": python.removeprefix("python")}
+    elif python and _is_path(python):
         named = {**named, "python": choose(system, python=python, venv=None, rooted=False).interpreter.minor}
     own = find_stack(stack).target if stack else {}
+    if in_image:
+        named = {**named, "glibc": named["glibc"] or IMAGE_GLIBC}
     models = gpus or tuple(own[key] for key in ("gpu",) if key in own)
     target = targets.named(gpus=models, **{key: value or own.get(key) for key, value in named.items()})
     arch_given = bool(named["arch"] or own.get("arch"))
@@ -250,23 +269,49 @@ def _stored(lock: str | None, wheelhouse: str | None, venv: str) -> tuple[Plan, 
     return found[0], dict(found[1])
 
 
-def _show(plan: Plan, form: Format, stack: str | None) -> int:
+def _show(plan: Plan, form: Format, stack: str | None, path: str | None = None) -> int:
+    """Print the plan, or write it down, and return the exit code that it stands for."""
     from sgldoctor.cli.terminal import show  # noqa: PLC0415 - keeps --help fast
-    from sgldoctor.install.plan import to_json  # noqa: PLC0415
     from sgldoctor.install.render import render, text  # noqa: PLC0415
     from sgldoctor.install.stacks import stack as find_stack  # noqa: PLC0415
 
     ready = plan.status in {"ready", "done"}
     own = find_stack(stack).dockerfile if stack and form is Format.DOCKERFILE else None
-    if form is Format.JSON:
-        sys.stdout.write(to_json(plan))
-    elif form is Format.TEXT:
+    if form is Format.TEXT:
         show(lambda width: text.lines(plan, width))
-    elif ready:
-        sys.stdout.write(own or render(plan, form.value))
-    else:
+    elif not ready and form is not Format.JSON:
         sys.stderr.write("".join(f"{line}\n" for line, _ in text.lines(plan, 110)))
+    elif path:
+        _write(own or render(plan, form.value), form, path)
+    else:
+        sys.stdout.write(own or render(plan, form.value))
     return int(ExitCode.OK if ready else ExitCode.FINDINGS)
+
+
+def _write(text: str, form: Format, path: str) -> None:
+    """Write a plan to a file; a uv project into a folder, with the lock that uv makes of it.
+
+    Raises:
+        OutputError: it cannot be written, or uv cannot lock it.
+    """
+    from sgldoctor.install.execute.engine import Engine as Uv  # noqa: PLC0415 - keeps --help fast
+    from sgldoctor.system import RealSystem  # noqa: PLC0415
+    from sgldoctor.system.files import write_text  # noqa: PLC0415
+
+    if form is not Format.UV:
+        write_text(Path(path), text)
+        typer.echo(f"Written to {path}.", err=True)
+        return
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"Cannot make {path}: {error.strerror}.") from None
+    write_text(Path(path, "pyproject.toml"), text)
+    done = Uv.find(RealSystem()).ask(["lock", "--directory", path, "--no-python-downloads", "--color", "never"], 900)
+    if done.code:
+        reason = " ".join(done.err.split())[-300:]
+        raise OutputError(f"{path}/pyproject.toml is written; uv could not lock it: {reason}")
+    typer.echo(f"Written to {path}: pyproject.toml and uv.lock.", err=True)
 
 
 def _carry_out(
@@ -281,7 +326,10 @@ def _carry_out(
 ) -> int:
     """Collect the wheels, or make the environments, and tell how it went."""
     from sgldoctor.cli import progress  # noqa: PLC0415 - keeps --help fast
+    from sgldoctor.cli.terminal import show  # noqa: PLC0415
     from sgldoctor.install import execute as executor  # noqa: PLC0415
+    from sgldoctor.install.plan import to_json  # noqa: PLC0415
+    from sgldoctor.install.render import text  # noqa: PLC0415
 
     reporter = progress.reporter()
     if download:
@@ -289,6 +337,11 @@ def _carry_out(
             typer.echo(path)
         if not execute:
             return int(ExitCode.OK)
+    if form is not Format.JSON:
+        show(lambda width: text.lines(plan, width, advice=False))
     done = executor.execute(plan, executor.Work(resume=resume, clean=clean, locks=locks), reporter)
-    _show(done, form if form is Format.JSON else Format.TEXT, None)
+    if form is Format.JSON:
+        sys.stdout.write(to_json(done))
+    else:
+        show(lambda width: text.outcome(done, width))
     return int(ExitCode.OK if done.status == "done" else ExitCode.INSTALL_FAILED)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from sgldoctor.install.execute.disk import shown
 from sgldoctor.install.execute.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class _Lines(Reporter):
 
     def begin(self, title: str, size: int | None = None) -> None:
         self._started = time.monotonic()
-        self._say(f"{title}{f', {size / 1e9:.2f} GB' if size else ''} ...")
+        self._say(f"{title}{f', {shown(size)}' if size else ''} ...")
 
     def downloading(self, name: str, size: int | None) -> None:
         if size and size >= _LARGE:

@@ -75,6 +75,10 @@ def validate(
 
     count, examples = validate_rules(tuple(Path(path) for path in paths or ()))
     typer.echo(f"{count} rules are valid; {examples} examples came out as they say.")
+    if not paths:
+        from sgldoctor.install.stacks import load_stacks  # noqa: PLC0415 - keeps --help fast
+
+        typer.echo(f"{len(load_stacks())} stacks are valid.")
 
 
 @app.command()
@@ -115,6 +119,38 @@ def gpus(*, as_json: _Json = False) -> None:
             f"{row['name']:<42} {row['capability']:<5} {row['architecture']:<10} {memory:<9} "
             f"{', '.join(row.get('aliases', ()))}"
         )
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  sgldoctor rules stacks
+  sgldoctor install --stack runpod-a40-sglang-0.4.9      the plan of one
+"""
+)
+def stacks(*, as_json: _Json = False) -> None:
+    """List the known sets of versions that install --stack takes, with what stands behind each."""
+    from sgldoctor.install.stacks import load_stacks  # noqa: PLC0415 - keeps --help fast
+
+    found = load_stacks()
+    if as_json:
+        rows = [
+            {
+                "id": s.id,
+                "title": s.title,
+                "target": s.target,
+                "environments": [{"name": p.name, "engine": p.engine, "release": p.release} for p in s.parts],
+                "evidence": {"level": s.level, "date": s.date},
+                "references": list(s.references),
+            }
+            for s in found
+        ]
+        sys.stdout.write(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+        return
+    width = max(len(s.id) for s in found)
+    for s in found:
+        typer.echo(f"{s.id:<{width}}  {s.level:<9} {s.date}  {s.title}")
+    typer.echo(f"{len(found)} stacks. The plan of one: sgldoctor install --stack ID", err=True)
 
 
 _GPUS = ("T4", "V100", "A40", "A10G", "L4", "H100", "B200", "RTX 5090", "GB10", "Jetson Thor")

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 
-def command(name: Annotated[str, typer.Argument(help="Which document: check, inspect, knowledge.")] = "check") -> None:
+def command(
+    name: Annotated[str, typer.Argument(help="Which document: check, inspect, install, knowledge.")] = "check",
+) -> None:
     """Print the JSON Schema of a report, such as the one of check --json."""
     from sgldoctor.schema import schema_text  # noqa: PLC0415 - keeps --help fast
 

@@ -56,7 +56,7 @@ def environment_for(
     return Environment(
         name,
         wish.venv,
-        wish.interpreter or target.minor(),
+        wish.interpreter or target.python or target.minor(),
         tuple(sorted(exact.items())),
         tuple(steps),
         constraints=tuple(f"{package}=={version}" for package, version in sorted(pins.items()) if package != "sglang"),

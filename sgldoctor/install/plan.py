@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from packaging.version import Version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 SCHEMA_VERSION = 1
 READY, REFUSED, DONE, FAILED = "ready", "refused", "done", "failed"
@@ -14,6 +19,13 @@ STATE = ".sgldoctor"
 """The folder inside an environment where its constraints, its overrides and the state of an execution lie."""
 CONSTRAINTS = "constraints.txt"
 OVERRIDES = "overrides.txt"
+BUILD_CONSTRAINTS = "build-constraints.txt"
+"""What a package is built with where the index has only its source: flashinfer-python before 0.5.0 asks for any torch
+to be built with, and writes that torch into its requirements."""
+
+
+_FLASHINFER_WHEELS = Version("0.5.0")
+"""The first flashinfer-python that the package index has as a wheel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +68,7 @@ class Environment:
         locked: the whole resolved set with hashes, as uv prints it, or empty where nothing was resolved.
         system_packages: what the host needs: (apt name, dnf name, why).
         prerelease: whether its packages include pre-releases.
+        image_cuda: the CUDA of the image to build on, or None: that of its torch.
         launch: how to start it.
     """
 
@@ -70,10 +83,26 @@ class Environment:
     system_packages: tuple[tuple[str, str, str], ...] = ()
     prerelease: bool = False
     launch: Launch = Launch()
+    image_cuda: str | None = None
 
     def interpreter(self) -> str:
         """Return the path of the environment's own Python."""
         return f"{self.venv.rstrip('/')}/bin/python"
+
+    def files(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Return the files that the steps read from the state folder: name and lines."""
+        torch = dict(self.versions).get("torch")
+        found = [
+            (CONSTRAINTS, self.constraints),
+            (OVERRIDES, self.overrides),
+            (BUILD_CONSTRAINTS, (f"torch=={torch}",) if torch else ()),
+        ]
+        return [(name, rows) for name, rows in found if rows]
+
+    def builds_flashinfer(self) -> bool:
+        """Return whether the index has only the source of its flashinfer, so that it is built when installed."""
+        found = dict(self.versions).get("flashinfer-python")
+        return found is not None and Version(found) < _FLASHINFER_WHEELS
 
     def state(self, name: str) -> str:
         """Return the path of a file in the state folder."""
@@ -128,27 +157,38 @@ def create_command(environment: Environment, installer: str = "uv") -> list[str]
 
 
 def install_command(environment: Environment, step: Step, installer: str = "uv") -> list[str]:
-    """Return the command of a step; its constraints lie in the state folder before it runs.
+    """Return the command of a step; the environment's files lie in the state folder before it runs.
 
-    pip knows no overrides; a plan with overrides is never made for it.
+    pip knows no overrides; a plan with overrides is never made for it. Its builds see the whole set of constraints.
     """
+    place = environment.steps.index(step) if step in environment.steps else 0
+    indexes = dict.fromkeys(each.index for each in (*environment.steps[:place], step) if each.index)
     if installer == "pip":
-        command = [environment.interpreter(), "-m", "pip", "install"]
-        extra_index = "--extra-index-url"
-    else:
-        command = ["uv", "pip", "install", "--python", environment.interpreter()]
-        extra_index = "--index"
-    if environment.constraints:
-        command += ["--constraint", environment.state(CONSTRAINTS)]
-    if environment.overrides and installer == "uv":
-        command += ["--override", environment.state(OVERRIDES)]
+        return [*_pip(environment), *_words("--extra-index-url", indexes), *step.requirements]
+    command = ["uv", "pip", "install", "--python", environment.interpreter()]
+    options = {CONSTRAINTS: "--constraint", OVERRIDES: "--override", BUILD_CONSTRAINTS: "--build-constraints"}
+    for name, _ in environment.files():
+        command += [options[name], environment.state(name)]
     if environment.prerelease and environment.locked:
-        command.append("--pre" if installer == "pip" else "--prerelease=allow")
-    if step.index:
-        command += [extra_index, step.index]
-        if installer == "uv":
-            command += ["--index-strategy", "unsafe-best-match"]
+        command.append("--prerelease=allow")
+    if indexes:
+        command += [*_words("--index", indexes), "--index-strategy", "unsafe-best-match"]
     return [*command, *step.requirements]
+
+
+def _pip(environment: Environment) -> list[str]:
+    """Return pip's command; what it builds heeds variables only, in pip 25.3 and newer the second one."""
+    command = [environment.interpreter(), "-m", "pip", "install"]
+    if environment.prerelease and environment.locked:
+        command.append("--pre")
+    if not environment.constraints:
+        return command
+    path = environment.state(CONSTRAINTS)
+    return ["env", f"PIP_CONSTRAINT={path}", f"PIP_BUILD_CONSTRAINT={path}", *command]
+
+
+def _words(option: str, values: Iterable[str]) -> list[str]:
+    return [word for value in values for word in (option, value)]
 
 
 def as_record(plan: Plan) -> dict[str, Any]:
@@ -221,6 +261,7 @@ def _environment(environment: Environment, installer: str) -> dict[str, Any]:
         "locked": environment.locked,
         "system_packages": [{"apt": apt, "dnf": dnf, "why": why} for apt, dnf, why in environment.system_packages],
         "prerelease": environment.prerelease,
+        "image_cuda": environment.image_cuda,
         "launch": {"command": shlex.join(environment.launch.command), "env": dict(environment.launch.env)},
     }
 
@@ -241,4 +282,5 @@ def _read_environment(row: dict[str, Any]) -> Environment:
         tuple((package["apt"], package["dnf"], package["why"]) for package in row["system_packages"]),
         row["prerelease"],
         Launch(tuple(shlex.split(row["launch"]["command"])), tuple(row["launch"]["env"].items())),
+        row["image_cuda"],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from sgldoctor.install import builds
 from sgldoctor.install.assemble import environment_for, notes_for
 from sgldoctor.install.plan import READY, REFUSED, Plan, Rejected
 from sgldoctor.rules.conditions import specifier_of
-from sgldoctor.rules.knowledge import PYTHONS, age, min_driver, newest_sglang, table
+from sgldoctor.rules.knowledge import OLD_AFTER, PYTHONS, age, min_driver, newest_sglang, table
 
 if TYPE_CHECKING:
     from sgldoctor.install.target import Target, Wish
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 SHOWN = 3
 """Rejected releases that a plan names."""
 LATEST = "latest"
+_LABEL = re.compile(r"cu\d{3}")
 _OLD_CUDA = 12
 _NEWER_CUDA_DRIVER = "580"
 
@@ -55,6 +57,7 @@ def plan_for(target: Target, wish: Wish) -> Plan:
     """Return the plan, ready or refused; nothing is resolved and nothing touched."""
     if against := unfit_machine(target):
         return refused(target, wish, *against)
+    target, wish = _without_labels(target, wish)
     options = _options(target, wish)
     if not options:
         return refused(target, wish, *_unheard_of(wish))
@@ -73,9 +76,20 @@ def plan_for(target: Target, wish: Wish) -> Plan:
         environments=(environment,),
         assumptions=_assumptions(chosen, fitting, target, wish),
         rejected=_rejected(chosen, options),
-        notes=(*_build_notes(chosen, target), *notes_for(environment, chosen.cuda(), target), *_age_notes()),
+        notes=(*_build_notes(chosen, target), *notes_for(environment, chosen.cuda(), target), *_age_notes(wish)),
         installer=wish.installer,
     )
+
+
+def _without_labels(target: Target, wish: Wish) -> tuple[Target, Wish]:
+    """Return the wish with ``--with torch==2.8.0+cu126`` as what it means: that torch, and builds for CUDA 12.6."""
+    additions = []
+    for text in wish.additions:
+        plain, plus, label = text.partition("+")
+        if plus and plain.startswith("torch==") and _LABEL.fullmatch(label):
+            target = replace(target, cuda=matrix.cuda_of_label(label))
+        additions.append(plain if plus and _LABEL.fullmatch(label) else text)
+    return target, replace(wish, additions=tuple(additions))
 
 
 def refused(target: Target, wish: Wish, reason: str, remedies: tuple[str, ...], nearest: str | None = None) -> Plan:
@@ -99,14 +113,14 @@ def machines_of(target: Target) -> list[matrix.Target]:
     ]
 
 
-def unfit_machine(target: Target) -> tuple[str, tuple[str, ...]] | None:
+def unfit_machine(target: Target, engine: str = "SGLang") -> tuple[str, tuple[str, ...]] | None:
     """Return why nothing can be planned for this kind of machine, and what to do; None where something can."""
     if target.os == "windows":
-        return ("SGLang has no wheels for Windows.", ("Run it in WSL 2, and sgldoctor inside WSL.",))
+        return (f"{engine} has no wheels for Windows.", ("Run it in WSL 2, and sgldoctor inside WSL.",))
     if target.os != "linux":
         name = {"darwin": "macOS"}.get(target.os, target.os)
         return (
-            f"SGLang's kernels exist for Linux with an NVIDIA GPU only; this is {name}.",
+            f"{engine}'s kernels exist for Linux with an NVIDIA GPU only; this is {name}.",
             ("Plan for a Linux machine by naming its GPU, as in: sgldoctor install --gpu H100",),
         )
     if target.libc == "musl":
@@ -117,7 +131,7 @@ def unfit_machine(target: Target) -> tuple[str, tuple[str, ...]] | None:
             ("Plan for another machine by naming its GPU, as in: sgldoctor install --gpu H100",),
         )
     for model in target.gpus:
-        if Version(model.capability) < Version(matrix.OLDEST_CAPABILITY):
+        if engine == "SGLang" and Version(model.capability) < Version(matrix.OLDEST_CAPABILITY):
             return (
                 f"SGLang asks for compute capability {matrix.OLDEST_CAPABILITY}; {model.name} has {model.capability}.",
                 ("No release runs there. A GPU from Turing on is needed, such as T4, A10G or L4.",),
@@ -190,13 +204,24 @@ def _against(cell: matrix.Cell, wish: Wish) -> str | None:
             return f"{cell.reason}; with --override it takes {' and '.join(cell.override)} instead"
     elif cell.status is not matrix.Status.WORKS:
         return cell.reason
-    return _addition(cell.versions, wish)
+    return _extra(cell.release, wish) or _addition(cell.versions, wish)
+
+
+def _extra(release: str, wish: Wish) -> str | None:
+    """Return which extra the release lacks, or None; pip would only warn."""
+    known = table("sglang.json")["releases"].get(release, {}).get("extras", [])
+    missing = next((extra for extra in wish.extras if extra not in known), None)
+    return (
+        f"it has no extra {missing!r};{did_you_mean(missing, known) or ' it has ' + ', '.join(known)}"
+        if missing
+        else None
+    )
 
 
 def _labelled(option: Option, target: Target, wish: Wish) -> Option:
     """Return the release in labelled builds where those work, else as it was."""
     build = builds.serving(option.release, option.versions, machines_of(target), target.cuda)
-    if build is None or _addition(option.versions, wish):
+    if build is None or _extra(option.release, wish) or _addition(option.versions, wish):
         return option
     return replace(option, against=None, build=build)
 
@@ -319,12 +344,9 @@ def _build_notes(chosen: Option, target: Target) -> list[str]:
     return notes
 
 
-def _age_notes() -> list[str]:
-    from sgldoctor.rules.knowledge import OLD_AFTER  # noqa: PLC0415 - a constant
-
+def _age_notes(wish: Wish) -> list[str]:
     found = age("health.json")
-    if found["days"] <= OLD_AFTER:
+    day = str(found["generated_at"])[:10]
+    if wish.release != LATEST and found["days"] <= OLD_AFTER:
         return []
-    return [
-        f"The tables are of {str(found['generated_at'])[:10]}; newer releases are read with: sgldoctor rules refresh"
-    ]
+    return [f"The tables are of {day}; newer releases are read with: sgldoctor rules refresh"]

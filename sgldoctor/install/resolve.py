@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from sgldoctor.errors import SgldoctorError
-from sgldoctor.install.plan import REFUSED
+from sgldoctor.install.plan import BUILD_CONSTRAINTS, REFUSED
 from sgldoctor.matrix import in_short
 from sgldoctor.rules.knowledge import kernel_fits
 
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
     from sgldoctor.install.plan import Environment, Plan
     from sgldoctor.system import Completed
 
-_PINNED = re.compile(r"^([A-Za-z0-9][\w.-]*)==([^\s;\\]+)", re.MULTILINE)
-_REASON = re.compile(r"Because .*", re.DOTALL)
+_PINNED = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
+_REASON = re.compile(r"Because .*?(?:cannot be used|are unsatisfiable|are incompatible)", re.DOTALL)
 _NETWORK = re.compile(
     r"error sending request|dns error|[Cc]onnection|timed? ?out|status (?:server|client) error|Could not connect"
 )
+_OTHERWISE = "Another release may resolve, or this one with other --with and --extra: sgldoctor matrix lists them."
 _TIMEOUT = 900.0
 _PLATFORMS: tuple[int, ...] = (17, 28, *range(31, 41))
 """The minor versions of glibc that uv knows as manylinux_2_N."""
@@ -65,12 +67,14 @@ def resolve(plan: Plan, ask: Callable[[list[str], float], Completed]) -> Plan:
             environments.append(environment)
             notes.append(f"Not resolved: {outer} does not answer from here.")
         elif reason := _REASON.search(done.err):
-            return _refused(plan, in_short(" ".join(reason[0].split())))
+            return _refused(plan, _plainly(in_short(" ".join(reason[0].split()))))
         else:
             raise IndexUnreachableError(
-                f"uv cannot resolve the plan: {' '.join(done.err.split())[-400:]} "
+                f"uv cannot resolve the plan: {' '.join(done.err.split())[-400:]}. "
                 "With --no-resolve the plan is made from the tables alone."
             )
+    if plan.installer == "pip":
+        notes.append("Resolved by uv; pip is held to the same versions by the constraints.")
     return replace(plan, environments=tuple(environments), resolved=whole, notes=tuple(notes))
 
 
@@ -78,13 +82,16 @@ def _compile(
     environment: Environment, python: str, platform: str, ask: Callable[[list[str], float], Completed]
 ) -> Completed:
     with tempfile.TemporaryDirectory() as folder:
-        wanted, overrides = Path(folder, "wanted.txt"), Path(folder, "overrides.txt")
+        wanted, overrides, build = (Path(folder, name) for name in ("wanted.txt", "overrides.txt", "build.txt"))
         wanted.write_text("".join(f"{line}\n" for step in environment.steps for line in step.requirements), "utf-8")
         overrides.write_text("".join(f"{line}\n" for line in environment.overrides), "utf-8")
+        build.write_text("".join(f"{row}\n" for row in dict(environment.files()).get(BUILD_CONSTRAINTS, ())), "utf-8")
         indexes = list(dict.fromkeys(step.index for step in environment.steps if step.index))
         command = [
             "pip", "compile", str(wanted), "--python-version", python, "--python-platform", platform,
+            "--python", sys.executable, "--no-python-downloads",
             "--generate-hashes", "--no-header", "--no-annotate", "--color", "never",
+            "--build-constraints", str(build),
             *(["--override", str(overrides)] if environment.overrides else []),
             *(word for index in indexes for word in ("--index", index)),
             *(["--index-strategy", "unsafe-best-match"] if indexes else []),
@@ -118,6 +125,11 @@ def _unreachable(environment: Environment, text: str) -> str | None:
     return next((host for url in _URL.findall(text) if (host := url.split("/")[2]) in hosts), None)
 
 
+def _plainly(reason: str) -> str:
+    """Return uv's sentence without the frame of its proof."""
+    return reason.removeprefix("Because ").partition(", we can conclude that")[0]
+
+
 def _kernels(environment: Environment) -> str:
     names = ("torch", "sglang-kernel", "sgl-kernel")
     return ", ".join(f"{name} {version}" for name, version in environment.versions if name in names)
@@ -126,4 +138,12 @@ def _kernels(environment: Environment) -> str:
 def _refused(plan: Plan, reason: str) -> Plan:
     release = dict(plan.environments[0].versions).get("sglang")
     subject = f"sglang {release}" if release else "The plan"
-    return replace(plan, status=REFUSED, reason=f"{subject} cannot be installed here: {reason}.", environments=())
+    return replace(
+        plan,
+        status=REFUSED,
+        reason=f"{subject} cannot be installed here: {reason}.",
+        environments=(),
+        assumptions=(),
+        rejected=(),
+        notes=(_OTHERWISE,),
+    )

@@ -10,6 +10,7 @@ from sgldoctor.install import planner, vllm
 from sgldoctor.install.assemble import launch_for
 from sgldoctor.install.plan import READY, Environment, Launch, Plan, Step
 from sgldoctor.install.target import addition, named, release_wish
+from sgldoctor.rules.conditions import specifier_of
 from sgldoctor.rules.load import read_yaml, rules_folder
 
 if TYPE_CHECKING:
@@ -20,24 +21,19 @@ if TYPE_CHECKING:
 ENGINES = ("sglang", "vllm", "packages")
 LEVELS = ("report", "metadata", "execution")
 _REQUIRED = ("id", "title", "environments", "references", "evidence")
+# fmt: off
 _KEYS = {
     "stack": {"id", "title", "target", "environments", "impossible", "notes", "dockerfile", "references", "evidence"},
     "target": {"gpu", "driver", "cuda", "python", "arch", "glibc"},
     "environment": {
-        "name",
-        "engine",
-        "release",
-        "extras",
-        "additions",
-        "override",
-        "requirements",
-        "versions",
-        "launch",
+        "name", "engine", "release", "extras", "additions", "override", "overrides", "requirements", "launch",
+        "image_cuda", "requires_python",
     },
-    "launch": {"flags", "env", "command"},
+    "launch": {"flags", "command", "env", "env_of_one_gpu"},
     "impossible": {"wish", "because", "instead"},
     "evidence": {"level", "date"},
 }
+# fmt: on
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +51,9 @@ class Part:
     flags: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
+    env_of_one_gpu: tuple[tuple[str, str], ...] = ()
+    image_cuda: str | None = None
+    requires_python: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +114,10 @@ def plan_for(found: Stack, target: Target, wish: Wish) -> Plan:
         wish: the folder and installer; its additions and extras go into the first environment.
     """
     single = len(found.parts) == 1
+    shared = target.count == 1
+    parts = [replace(part, env=part.env_of_one_gpu or part.env) for part in found.parts] if shared else found.parts
     plans = []
-    for number, part in enumerate(found.parts):
+    for number, part in enumerate(parts):
         asked = replace(
             wish,
             engine=part.engine,
@@ -131,11 +132,14 @@ def plan_for(found: Stack, target: Target, wish: Wish) -> Plan:
     if refused:
         return replace(refused, stack=found.id)
     first = plans[0]
+    assumed = [text for plan in plans for text in plan.assumptions]
+    if not single and target.count is None:
+        assumed.append("Number of GPUs not known: planned for two, one for each environment. With one give --gpu once.")
     facts = [f"{wished}: {because} {instead}" for wished, because, instead in found.impossible]
     return replace(
         first,
         environments=tuple(environment for plan in plans for environment in plan.environments),
-        assumptions=tuple(dict.fromkeys(text for plan in plans for text in plan.assumptions)),
+        assumptions=tuple(dict.fromkeys(assumed)),
         rejected=(),
         notes=tuple(dict.fromkeys((*facts, *found.notes, *(text for plan in plans for text in plan.notes)))),
         stack=found.id,
@@ -143,12 +147,15 @@ def plan_for(found: Stack, target: Target, wish: Wish) -> Plan:
 
 
 def _part_plan(part: Part, target: Target, wish: Wish) -> Plan:
+    if wish.installer == "pip" and (wish.override or part.overrides):
+        reason = f"The environment {part.name} replaces pins of other packages, which pip cannot."
+        return planner.refused(target, wish, reason, ("Leave out --installer pip.",))
     if part.engine == "packages":
         return _packages_plan(part, target, wish)
     plan = vllm.plan_for(target, wish) if part.engine == "vllm" else planner.plan_for(target, wish)
     if plan.status != READY:
         return plan
-    environment = replace(plan.environments[0], name=part.name)
+    environment = replace(plan.environments[0], name=part.name, image_cuda=part.image_cuda)
     if part.overrides:
         environment = _overridden(environment, part.overrides)
     if part.engine == "sglang":
@@ -161,6 +168,8 @@ def _part_plan(part: Part, target: Target, wish: Wish) -> Plan:
 
 def _packages_plan(part: Part, target: Target, wish: Wish) -> Plan:
     """Return the plan of an environment that holds no engine: requirements that uv resolves, torch first."""
+    if not specifier_of(part.requires_python).contains(target.minor()):
+        return planner.refused(target, wish, f"The environment {part.name} asks for Python {part.requires_python}.", ())
     rows = [*part.requirements, *wish.additions]
     torch = tuple(row for row in rows if row.startswith("torch=="))
     versions = {row.partition("==")[0].partition("[")[0]: row.partition("==")[2] for row in rows if "==" in row}
@@ -171,7 +180,7 @@ def _packages_plan(part: Part, target: Target, wish: Wish) -> Plan:
     environment = Environment(
         part.name,
         wish.venv,
-        wish.interpreter or target.minor(),
+        wish.interpreter or target.python or target.minor(),
         tuple(sorted(versions.items())),
         (*steps, Step("packages", rest, verify)),
         constraints=torch,
@@ -240,8 +249,15 @@ def _part(row: dict[str, Any]) -> Part:
         tuple(row.get("requirements", ())),
         tuple(str(word) for word in launch.get("flags", ())),
         tuple(str(word) for word in launch.get("command", ())),
-        tuple((str(name), str(value)) for name, value in launch.get("env", {}).items()),
+        _variables(launch.get("env", {})),
+        _variables(launch.get("env_of_one_gpu", {})),
+        row.get("image_cuda"),
+        str(row.get("requires_python", "")),
     )
+
+
+def _variables(row: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((str(name), str(value)) for name, value in row.items())
 
 
 def _errors(row: dict[str, Any], path: Path) -> list[str]:

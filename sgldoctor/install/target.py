@@ -11,7 +11,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from sgldoctor.errors import UsageError
 from sgldoctor.rules.conditions import version_of
-from sgldoctor.rules.knowledge import cpu_architecture, find_gpu, gpu
+from sgldoctor.rules.knowledge import CPU_ARCHITECTURES, cpu_architecture, find_gpu, gpu
 
 if TYPE_CHECKING:
     from sgldoctor.rules.knowledge import GpuModel
@@ -30,6 +30,7 @@ class Target:
     Attributes:
         gpus: the models that all must be served; empty where unknown.
         vendor: the accelerator's maker where it is not NVIDIA, or None.
+        count: how many GPUs there are, where that is known.
         os: linux, darwin or windows.
         libc: glibc or musl.
     """
@@ -43,6 +44,7 @@ class Target:
     os: str = "linux"
     libc: str = "glibc"
     vendor: str | None = None
+    count: int | None = None
 
     def minor(self) -> str:
         """Return the Python to plan for, as in ``3.12``."""
@@ -116,10 +118,10 @@ def named(
             raise UsageError(f"{value!r} is no version for {option}. Name one such as 535.183, 12.8 or 2.31.")
     if python is not None and not _PYTHON.match(python):
         raise UsageError(f"{python!r} is no Python version. Name one such as {DEFAULT_PYTHON}, or an interpreter.")
-    models = tuple(gpu(name) for name in gpus)
+    models = tuple(dict.fromkeys(gpu(name) for name in gpus))
     bound = next((model.cpu for model in models if model.cpu != "any"), None)
     machine = cpu_architecture(arch) if arch else bound or "x86_64"
-    return Target(models, driver, cuda, python, machine, glibc)
+    return Target(models, driver, cuda, python, machine, glibc, count=len(gpus) or None)
 
 
 def completed(target: Target, snapshot: Snapshot, *, arch_given: bool) -> Target:
@@ -132,19 +134,22 @@ def completed(target: Target, snapshot: Snapshot, *, arch_given: bool) -> Target
     here = tuple(found for name in dict.fromkeys(names) if (found := find_gpu(name)))
     elsewhere = bool(target.gpus) and {model.name for model in target.gpus} != {model.name for model in here}
     arch = snapshot.text("cpu.arch")
-    if not arch_given and arch in {"x86_64", "aarch64"} and not any(m.cpu not in {"any", arch} for m in target.gpus):
+    linux = snapshot.text("os.name") == "linux"
+    bound = any(model.cpu not in {"any", arch} for model in target.gpus)
+    if not arch_given and not bound and arch in CPU_ARCHITECTURES and (linux or not elsewhere):
         target = replace(target, arch=arch)
     if not elsewhere:
         vendor = snapshot.text("gpu.vendor")
         target = replace(
             target,
             gpus=target.gpus or here,
+            count=target.count or len(names) or None,
             driver=target.driver or snapshot.text("driver.version"),
             vendor=None if target.gpus or here or vendor in {None, "none", "nvidia"} else vendor,
         )
     if not target.gpus or not elsewhere:
         target = replace(target, os=snapshot.text("os.name") or target.os)
-    if target.glibc is None and target.arch == arch and snapshot.text("os.name") == "linux":
+    if target.glibc is None and target.arch == arch and linux:
         libc = snapshot.text("libc.name")
         version = snapshot.text("libc.version")
         target = replace(target, libc=libc or "glibc", glibc=version if libc == "glibc" else None)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+SAID = "ok: "
+"""What begins a line that says what holds; imports say other things."""
+
 _HEAD = """\
 import ctypes, importlib, importlib.util, sys
 from importlib.metadata import PackageNotFoundError, version
@@ -10,6 +13,10 @@ from importlib.metadata import PackageNotFoundError, version
 def need(condition, text):
     if not condition:
         sys.exit(text)
+
+
+def say(*words):
+    print("ok:", *words)
 
 
 def installed(name):
@@ -45,7 +52,7 @@ def devices():
 
 _IS = """\
 need(installed({name!r}) == {version!r}, f"{name} is {{installed({name!r})}}, the plan says {version}")
-print({name!r}, {version!r})
+say({name!r}, {version!r})
 """
 _UNCHANGED = """\
 need(installed("torch") == {version!r}, f"torch was replaced: it is {{installed('torch')}}, the plan says {version}")
@@ -57,25 +64,25 @@ need(public == {version!r}, f"torch is {{public}}, the plan says {version}")
 need(torch.version.cuda, "torch is a build without CUDA")
 seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
 need(seen or not devices(), f"torch {{public}} sees none of the {{devices()}} GPUs that the driver shows")
-print("torch", torch.__version__, "CUDA", torch.version.cuda, f"sees {{seen}} GPU(s)" if seen else "no GPU here")
+say("torch", torch.__version__, "CUDA", torch.version.cuda, f"sees {{seen}} GPU(s)" if seen else "no GPU here")
 """
 _FLASHINFER = """\
-print("flashinfer", getattr(load("flashinfer"), "__version__", installed("flashinfer-python")), "imports")
+say("flashinfer", getattr(load("flashinfer"), "__version__", installed("flashinfer-python")), "imports")
 """
 _KERNEL = """\
 if driver() is None:
     need(importlib.util.find_spec("sgl_kernel"), "sgl_kernel is not there")
-    print("sgl_kernel is there; not imported, there is no driver here")
+    say("sgl_kernel is there; not imported, there is no driver here")
 else:
     load("sgl_kernel")
-    print("sgl_kernel imports")
+    say("sgl_kernel imports")
 """
 _VERSIONS = """\
 wanted = {versions!r}
 wrong = [f"{{name}} is {{installed(name)}}, the plan says {{public}}"
          for name, public in wanted.items() if installed(name) != public]
 need(not wrong, "; ".join(wrong))
-print(len(wanted), "versions as planned")
+say(len(wanted), "versions as planned")
 """
 
 

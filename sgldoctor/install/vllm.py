@@ -16,13 +16,14 @@ from sgldoctor.rules.knowledge import min_driver, table, torch_build
 if TYPE_CHECKING:
     from sgldoctor.install.target import Target, Wish
 
+_OLDEST_CAPABILITY = "7.5"
 _PORT = 8000
 """vLLM's default."""
 
 
 def plan_for(target: Target, wish: Wish) -> Plan:
     """Return the plan for the newest vLLM of the table that the target can run, ready or refused."""
-    if against := unfit_machine(target):
+    if against := unfit_machine(target, "vLLM"):
         return refused(target, wish, *against)
     rows = table("vllm.yaml")["releases"]
     wanted = specifier_of(wish.release) if wish.release and wish.release != LATEST else None
@@ -35,7 +36,7 @@ def plan_for(target: Target, wish: Wish) -> Plan:
     fitting = [row for row, against in judged if against is None]
     if not fitting:
         return refused(target, wish, f"vLLM {judged[0][0]['version']} cannot be installed here: {judged[0][1]}.", ())
-    old = [row for row in fitting if str(default_cuda(row["torch"])).startswith("12.")]
+    old = [row for row in fitting if str(default_cuda(row["torch"])).partition(".")[0] == "12"]
     careful = wish.release is None and target.driver is None and target.cuda is None
     chosen = old[0] if careful and old else fitting[0]
     newer = [(row, against) for row, against in judged if Version(row["version"]) > Version(chosen["version"])]
@@ -69,6 +70,9 @@ def _against(row: dict[str, Any], target: Target) -> str | None:
         return f"torch {torch} is built for CUDA {cuda}, newer than CUDA {target.cuda}"
     known = torch_build(torch)
     for model in target.gpus:
+        if Version(model.capability) < Version(_OLDEST_CAPABILITY):
+            found = f"{model.name} has {model.capability}"
+            return f"its kernels were not read, and are not trusted below {_OLDEST_CAPABILITY}; {found}"
         if known and any_runs(known["targets"], model.capability) is False:
             return f"torch {torch} holds no code for {model.name} ({model.capability})"
     return None
@@ -89,7 +93,7 @@ def _environment(row: dict[str, Any], target: Target, wish: Wish) -> Environment
     return Environment(
         "vllm",
         wish.venv,
-        wish.interpreter or target.minor(),
+        wish.interpreter or target.python or target.minor(),
         tuple(sorted(versions.items())),
         tuple(steps),
         constraints=tuple(f"{name}=={version}" for name, version in sorted(versions.items()) if name != "vllm"),

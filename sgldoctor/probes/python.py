@@ -9,10 +9,13 @@ from posixpath import basename, dirname, join, normpath
 from typing import TYPE_CHECKING
 
 from sgldoctor.errors import TargetError
-from sgldoctor.snapshot import Facts, Known, Unknown
+from sgldoctor.snapshot import Fact, Facts, Known, Unknown
 
 if TYPE_CHECKING:
     from sgldoctor.system import System
+
+MADE_FOR = ".sgldoctor/made-for"
+"""The file inside an environment in which an installation of this tool says what it is for."""
 
 _LIBRARY = re.compile(r"^(python|pypy)(3\.\d+)(t?)$")
 _EXECUTABLE = re.compile(r"^(python|pypy)(3\.\d+)(t?)$")
@@ -263,6 +266,16 @@ def _pth_entries(system: System, folder: str) -> list[str]:
     return entries
 
 
+def _made_for(system: System, path: str) -> Fact:
+    """Return what an installation of this tool wrote into the environment; None where it made none."""
+    try:
+        return Known(system.read_text(path).strip(), path)
+    except (FileNotFoundError, NotADirectoryError):
+        return Known(None, path)
+    except OSError as error:
+        return Unknown(f"{path} cannot be read: {error.strerror or error}")
+
+
 def probe(system: System, found: Interpreter, folders: list[str]) -> Facts:
     """Return the facts about the interpreter itself."""
     base = found.base_prefix or found.prefix
@@ -283,4 +296,5 @@ def probe(system: System, found: Interpreter, folders: list[str]) -> Facts:
         if folders
         else Unknown(f"{found.prefix} has no site-packages folder"),
         "python.base_missing": Known(base_missing, source),
+        "python.made_for": _made_for(system, join(found.prefix, MADE_FOR)),
     }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # PR_SET_PDEATHSIG (1): the kernel kills the child when the thread that started it is gone, however it went.
 _GUARD = (
     "import ctypes,os,sys;ctypes.CDLL(None).prctl(1,9);"
-    "os.getppid()==int(sys.argv[1]) or os._exit(1);os.execv(sys.argv[2],sys.argv[2:])"
+    "os.getppid()==int(sys.argv[1]) or os._exit(1);os.execvp(sys.argv[2],sys.argv[2:])"
 )
 _PATIENCE = 5.0
 """Seconds that a child has to end when it is asked to."""
@@ -56,6 +56,8 @@ class Child:
         finally:
             timer.cancel()
             self.stop()
+            if self._process.stdout:
+                self._process.stdout.close()
 
     def _expire(self) -> None:
         self.timed_out = True

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sgldoctor.system import RealSystem
+from tests.e2e.libcuda import stub_driver
 
 pytestmark = [
     pytest.mark.slow,
@@ -34,16 +34,7 @@ class Environment:
         pip = [str(self.venv / "bin/pip"), "install", "--quiet"]
         subprocess.run([*pip, "torch==2.8.0", "sgl-kernel==0.3.15"], check=True)
         self.site = next(self.venv.glob("lib/python3*/site-packages"))
-        self._stub = folder / "stub"
-        self._stub.mkdir()
-        libraries = [path for path in self.site.rglob("*.so*") if path.is_file() and "nvidia" not in path.parts]
-        names = {name for path in libraries for name in _driver_functions(path)}
-        source = self._stub / "stub.c"
-        source.write_text("\n".join(f"int {name}(void) {{ return 100; }}" for name in sorted(names)))
-        library = str(self._stub / "libcuda.so.1")
-        subprocess.run(["cc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", library, str(source)], check=True)
-        (self._stub / "cuda" / "lib").mkdir(parents=True)
-        self.variables = {"LD_LIBRARY_PATH": str(self._stub), "CUDA_HOME": str(self._stub / "cuda")}
+        self.variables = stub_driver(folder / "stub", self.site)
 
     def imports(self) -> bool:
         """Return whether the kernels really import."""
@@ -62,13 +53,6 @@ class Environment:
 
     def _environ(self) -> dict[str, str]:
         return {**os.environ, **self.variables, "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-def _driver_functions(path: Path) -> list[str]:
-    try:
-        return RealSystem().undefined(str(path), r"^cu[A-Z]")
-    except OSError:
-        return []
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ def test_the_reasons_are_those_of_the_resolver() -> None:
         ("0.4.3.post1", "3.12"): "its open pins bring sgl-kernel 0.3.21, which does not fit torch 2.5.1",
         ("0.4.5", "3.12"): "sgl-kernel==0.0.8 is no longer on the package index",
         ("0.5.3", "3.12"): "transformers==4.57.0 was yanked; with --override it takes transformers==4.57.1 instead",
-        ("0.5.23", "3.10"): "sglang 0.5.23 has no wheel for this Python",
+        ("0.5.23", "3.10"): "it has wheels for Python 3.11, 3.12, 3.13 only, and no source package",
     }
     for (release, python), reason in told.items():
         plan = plan_for(named(python=python), Wish(release=f"=={release}"))

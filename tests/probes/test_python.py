@@ -145,3 +145,13 @@ def test_the_users_own_packages_may_lie_elsewhere(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("PYTHONNOUSERSITE", "1")
     folders = site_packages(SYSTEM, read_venv(SYSTEM, str(tmp_path / "conda")))
     assert str(tmp_path / "base/lib/python3.10/site-packages") not in folders
+
+
+def test_what_an_environment_was_made_for_stands_in_it(tmp_path: Path) -> None:
+    make_venv(tmp_path / "env", "3.12.1")
+    found = read_venv(SYSTEM, str(tmp_path / "env"))
+    place = str(tmp_path / "env/.sgldoctor/made-for")
+    assert probe(SYSTEM, found, [])["python.made_for"] == Known(None, place)
+    (tmp_path / "env/.sgldoctor").mkdir()
+    (tmp_path / "env/.sgldoctor/made-for").write_text("vllm\n")
+    assert probe(SYSTEM, found, [])["python.made_for"] == Known("vllm", place)

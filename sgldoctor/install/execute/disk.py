@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 UNPACKED = 1.9
 """Installed bytes for each byte of wheel: 9.9 GB of 5.14 GB for sglang 0.5.9."""
-GB = 1_000_000_000
 
 _CONNECTIONS = 16
 _TIMEOUT = (10, 20)  # seconds to connect, and between two bytes
+
+
+def shown(size: int) -> str:
+    """Return a number of bytes for a reader, such as ``9.9 GB``."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def session() -> requests.Session:
@@ -42,7 +46,7 @@ def session() -> requests.Session:
 
 
 def with_sizes(lock: Lock) -> Lock:
-    """Return the lock with the size of each wheel that the index tells; what it does not tell stays unknown."""
+    """Return the lock with the size of each file that the index tells; what it does not tell stays unknown."""
     client = session()
 
     def size(file: dict[str, Any]) -> int | None:
@@ -57,15 +61,17 @@ def with_sizes(lock: Lock) -> Lock:
         except (OSError, KeyError, ValueError):
             return None
 
-    rows = {name: row for name, row in lock.packages.items() if row.get("wheels") and not file_of(row).get("size")}
+    rows = {name: row for name, row in lock.packages.items() if {"url", "path"} & set(file_of(row))}
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
         sizes = list(pool.map(lambda row: size(file_of(row)), rows.values()))
     return lock.mapped(
-        {
-            name: row | {"wheels": [file_of(row) | ({"size": found} if found else {})]}
-            for (name, row), found in zip(rows.items(), sizes, strict=True)
-        }
+        {name: _sized(row, found) for (name, row), found in zip(rows.items(), sizes, strict=True) if found}
     )
+
+
+def _sized(row: dict[str, Any], size: int) -> dict[str, Any]:
+    file = file_of(row) | {"size": size}
+    return row | ({"wheels": [file]} if row.get("wheels") else {"sdist": file})
 
 
 def refuse_too_little(lock: Lock, folder: Path, engine: Engine, arguments: list[str]) -> None:
@@ -81,14 +87,13 @@ def refuse_too_little(lock: Lock, folder: Path, engine: Engine, arguments: list[
         InstallRefusedError: naming the need and what is free.
     """
     need = int(sum(int(file_of(row).get("size") or 0) for row in lock.packages.values()) * UNPACKED)
-    cache = Path(engine.system.nearest_existing(str(engine.cache)))
-    device = cache.stat().st_dev
-    for place in {device: cache, folder.stat().st_dev: folder}.values():
+    device = engine.cache.stat().st_dev
+    for place in {device: engine.cache, folder.stat().st_dev: folder}.values():
         free = engine.system.disk(str(place))["free"]
         if free >= need or (place.stat().st_dev == device and _all_cached(engine, arguments)):
             continue
         raise InstallRefusedError(
-            f"{place} has {free / GB:.1f} GB free; this needs about {need / GB:.1f} GB there. "
+            f"{place} has {shown(free)} free; this needs about {shown(need)} there. "
             "Make room, name another folder with --venv, or another cache with UV_CACHE_DIR."
         )
 

@@ -54,6 +54,7 @@ class Engine:
     uv: str
     environment: dict[str, str]
     _children: list[Child] = field(default_factory=list)
+    _stopped: bool = False
 
     @classmethod
     def find(cls, system: System) -> Engine:
@@ -87,8 +88,8 @@ class Engine:
 
     @cached_property
     def cache(self) -> Path:
-        """The folder in which uv keeps what it downloads."""
-        return Path(self.ask(["cache", "dir"]).out.strip())
+        """The folder in which uv keeps what it downloads, or the nearest one above it that exists."""
+        return Path(self.system.nearest_existing(self.ask(["cache", "dir"]).out.strip()))
 
     def ask(self, arguments: list[str], timeout: float = 60.0) -> Completed:
         """Return how a short call of uv ended.
@@ -134,6 +135,8 @@ class Engine:
                 del tail[:-_TAIL]
                 hear(line)
 
+            if self._stopped:
+                raise InstallFailedError("it was stopped")
             child = Child(argv, env=self.environment)
             self._children.append(child)
             try:
@@ -142,7 +145,8 @@ class Engine:
                 self._children.remove(child)
 
     def stop(self) -> None:
-        """End whatever runs."""
+        """End whatever runs, and let nothing more begin."""
+        self._stopped = True
         for child in list(self._children):
             child.stop()
 

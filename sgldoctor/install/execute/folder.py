@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import shutil
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from sgldoctor.install.plan import STATE
 from sgldoctor.system.files import write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 STATE_FILE = "state.json"
 SCHEMA_VERSION = 1
@@ -83,25 +83,11 @@ class Folder:
             raise InstallRefusedError(f"{self.path} is not empty. {hint} another folder with --venv.")
 
     def _lock(self) -> None:
-        while True:
-            path = self.state_folder / _LOCK
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-                os.close(descriptor)
-                self._made = []
-                who = f" (process {holder})" if holder else ""
-                raise InstallRefusedError(
-                    f"Another sgldoctor{who} is at work in {self.path}. Wait for it, or name another folder."
-                ) from None
-            if os.path.exists(path) and os.fstat(descriptor).st_ino == os.stat(path).st_ino:
-                break
-            os.close(descriptor)  # the run before it has just given the folder up
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        self._descriptor = descriptor
+        try:
+            self._descriptor = lock(self.state_folder)
+        except InstallRefusedError:
+            self._made = []  # what is there belongs to the run that holds it
+            raise
 
     def load(self) -> dict[str, Any]:
         """Return the state of an installation that was begun here, or an empty one.
@@ -159,6 +145,51 @@ class Folder:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def lock(folder: Path) -> int:
+    """Take a state folder for this process and return the descriptor whose end lets it go.
+
+    Raises:
+        InstallRefusedError: another process holds it.
+        OSError: it cannot be written to.
+    """
+    path = folder / _LOCK
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            who = f" (process {holder})" if holder else ""
+            raise InstallRefusedError(
+                f"Another sgldoctor{who} is at work in {folder.parent}. Wait for it, or name another folder."
+            ) from None
+        if os.path.exists(path) and os.fstat(descriptor).st_ino == os.stat(path).st_ino:
+            break
+        os.close(descriptor)  # the run before it has just given the folder up
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a state folder of an environment that exists; it is made where it is missing.
+
+    Raises:
+        InstallRefusedError: another process holds it, or it cannot be written to.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+        descriptor = lock(folder)
+    except OSError as error:
+        raise InstallRefusedError(f"Cannot write to {folder}: {error.strerror}.") from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def read_state(venv: str | Path) -> dict[str, Any] | None:

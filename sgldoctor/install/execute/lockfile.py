@@ -147,4 +147,5 @@ def narrowed(lock: Lock, python: tuple[int, int]) -> Lock:
         fitting = sorted((wheel for wheel in row.get("wheels", ()) if rank(wheel) < len(order)), key=rank)
         if fitting:
             packages[name] = {key: value for key, value in row.items() if key != "sdist"} | {"wheels": fitting[:1]}
-    return lock.mapped(packages)
+    header = {**(lock.header or {}), "requires-python": f"=={python[0]}.{python[1]}.*"}
+    return replace(lock.mapped(packages), header=header)

@@ -72,7 +72,10 @@ def _compile(
     if indexes := dict.fromkeys(step.index for step in environment.steps if step.index):
         command += [word for index in indexes for word in ("--index", index)]
         command += ["--index-strategy", "unsafe-best-match"]
-    done = engine.ask(command, timeout=_TIMEOUT)
+    # Planning has just asked the index for every pin of a locked plan.
+    done = engine.ask([*command, "--offline"], timeout=_TIMEOUT) if environment.locked else None
+    if done is None or done.code:
+        done = engine.ask(command, timeout=_TIMEOUT)
     wanted.unlink()
     if done.code:
         raise InstallRefusedError(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import signal
+import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
+from sgldoctor.errors import SgldoctorError
 from sgldoctor.install.execute import disk, interpreter, judge, lockfile, record
 from sgldoctor.install.execute.engine import Engine
 from sgldoctor.install.execute.errors import InstallFailedError, InstallRefusedError
@@ -19,15 +22,16 @@ from sgldoctor.install.execute.folder import Folder
 from sgldoctor.install.execute.reporter import Reporter
 from sgldoctor.install.execute.resolve import resolve
 from sgldoctor.install.plan import (
+    BUILD_CONSTRAINTS,
     CONSTRAINTS,
     DONE,
     FAILED,
-    OVERRIDES,
     READY,
     as_record,
     create_command,
     install_command,
 )
+from sgldoctor.probes.python import MADE_FOR
 from sgldoctor.system import RealSystem
 
 if TYPE_CHECKING:
@@ -41,8 +45,8 @@ if TYPE_CHECKING:
 LOG = "install.log"
 LOCK = "pylock.toml"
 _STEP_LOCK = "pylock.step.toml"
+_AHEAD = "ahead"
 _AHEAD_LOCK = "pylock.ahead.toml"
-_PYLOCK = ("--preview-features", "pylock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +99,49 @@ def execute(plan: Plan, work: Work, reporter: Reporter) -> Plan:
     """
     if plan.status != READY:
         raise InstallRefusedError(f"The plan is {plan.status}, so nothing is installed: {plan.reason}")
+    _refuse_elsewhere(plan)
     engine = Engine.find(RealSystem())
     with ExitStack() as stack:
         stack.enter_context(_stoppable(engine))
         folders = _claimed(plan, work, stack)
-        sites = _prepared(plan, work, folders, engine, reporter)
-        for site in sites:
-            try:
-                _carry_out(site)
-            except InstallFailedError as error:
-                reporter.end("failed")
-                where = _after_failure(site, work)
-                return replace(plan, status=FAILED, reason=f"{error}\n{where}")
+        try:
+            for site in _prepared(plan, work, folders, engine, reporter):
+                if problem := _problem(site):
+                    return replace(plan, status=FAILED, reason=f"{problem}\n{_after_failure(site, work)}")
+        except KeyboardInterrupt:
+            reporter.end("stopped")
+            reporter.note(f"Go on with: sgldoctor install --execute --resume --venv {folders[0].path}")
+            raise
     return replace(plan, status=DONE)
+
+
+def _problem(site: _Site) -> str | None:
+    """Make one environment; return why that failed, or None."""
+    try:
+        _carry_out(site)
+    except SgldoctorError as error:
+        problem = str(error)
+    except OSError as error:
+        problem = f"Cannot write to {site.folder.path}: {error.strerror or error}."
+    else:
+        return None
+    site.reporter.end("failed")
+    return problem
+
+
+def _refuse_elsewhere(plan: Plan) -> None:
+    """Raise where the plan is for another kind of machine than this one.
+
+    Raises:
+        InstallRefusedError: naming both.
+    """
+    here = {"os": sys.platform, "arch": platform.machine()}
+    for part, wanted in dict(plan.target).items():
+        if part in here and wanted and wanted != here[part]:
+            raise InstallRefusedError(
+                f"The plan is for {wanted} and this machine is {here[part]}. "
+                "Write it down instead: --format dockerfile, shell or requirements."
+            )
 
 
 @contextmanager
@@ -167,9 +201,9 @@ def _prepared(plan: Plan, work: Work, folders: list[Folder], engine: Engine, rep
             count = len(site.lock.packages)
             reporter.end(f"{count} packages, Python at {python}")
     except (InstallRefusedError, InstallFailedError) as error:
+        reporter.end("refused")
         for folder in folders:
-            if not (folder.load().get("python")):
-                folder.abandon()
+            folder.abandon()
         raise InstallRefusedError(str(error)) from None
     return sites
 
@@ -184,17 +218,8 @@ def _locked(site: _Site, work: Work, python: str) -> Lock:
         lock = disk.with_sizes(lockfile.narrowed(lock, interpreter.minor_of(python, site.engine)))
     lock = replace(lock, plan=site.plan, environment=site.environment.name)
     part = lockfile.write(lock, site.folder.file(_STEP_LOCK))
-    dry = [
-        "pip",
-        "install",
-        "--dry-run",
-        "--target",
-        str(site.folder.file("none")),
-        "--python",
-        python,
-        "-r",
-        str(part),
-    ]
+    target = ["--target", str(site.folder.file("none")), "--python", python]
+    dry = ["pip", "install", "--dry-run", *target, "-r", str(part)]
     disk.refuse_too_little(lock, site.folder.path, site.engine, dry)
     return lockfile.read(lockfile.write(lock, path))
 
@@ -206,31 +231,33 @@ def _carry_out(site: _Site) -> None:
         made = replace(site.environment, python=site.state["python"])
         command = create_command(made, site.plan.installer)
         site.engine.run(command + (["--allow-existing"] if command[0] == "uv" else []), site.reporter, site.log)
+        engines = [name for name in ("sglang", "vllm") if name in dict(site.environment.versions)]
+        site.folder.write(MADE_FOR.rpartition("/")[2], engines[:1] or ["packages"])
         site.save(made=True)
     todo = [step for step in site.environment.steps if "verified" not in steps.get(step.name, {})]
     ahead = _Ahead(site, todo[1:] if site.plan.installer == "uv" else [])
     try:
         for step in todo:
-            if step is not todo[0]:
-                ahead.wait()
-            _step(site, step, steps)
+            _step(site, step, steps, ahead if step is not todo[0] else None)
     finally:
         ahead.stop()
     begun = time.monotonic()
     site.reporter.begin(f"{site.environment.name}: check")
     report = judge.judged(site.environment, site.plan)
-    judge.refuse_errors(report)
+    for text in judge.refuse_errors(report):
+        site.reporter.note(text)
     checked = time.monotonic() - begun
     site.reporter.end(f"no error, {report.counts['warnings']} warnings")
     record.write(site.plan, site.environment, site.lock, site.folder, site.state, report, checked)
     for name in (_STEP_LOCK, _AHEAD_LOCK):
         site.folder.file(name).unlink(missing_ok=True)
-    shutil.rmtree(site.folder.file("scratch"), ignore_errors=True)
+    for name in ("scratch", _AHEAD):  # a killed run leaves them
+        shutil.rmtree(site.folder.file(name), ignore_errors=True)
     site.save(finished=True, seconds=round(time.monotonic() - started, 1))
 
 
-def _step(site: _Site, step: Step, steps: dict[str, dict[str, Any]]) -> None:
-    """Install one step and verify it.
+def _step(site: _Site, step: Step, steps: dict[str, dict[str, Any]], ahead: _Ahead | None) -> None:
+    """Install one step, when what is downloaded ahead of it is there, and verify it.
 
     Raises:
         InstallFailedError: the installer failed, or something does not hold.
@@ -243,6 +270,8 @@ def _step(site: _Site, step: Step, steps: dict[str, dict[str, Any]]) -> None:
             _forget(site, part)
         steps[step.name] = {}
         site.save()
+        if ahead:
+            ahead.wait()
         _install(site.engine, _command(site, step, part), site.reporter, site.log)
         steps[step.name]["installed"] = round(time.monotonic() - begun, 1)
         site.save()
@@ -270,11 +299,21 @@ def _install(engine: Engine, command: list[str], reporter: Reporter, log: Path) 
 def _command(site: _Site, step: Step, part: Lock) -> list[str]:
     """Return the command of a step: the plan's own for pip, the files of the lock for uv, which bring the same."""
     if site.plan.installer == "pip":
-        site.folder.write(CONSTRAINTS, site.environment.constraints)
-        site.folder.write(OVERRIDES, site.environment.overrides)
-        return install_command(site.environment, step, "pip")
+        pins = tuple(f"{name}=={row['version']}" for name, row in site.lock.packages.items() if "version" in row)
+        site.folder.write(CONSTRAINTS, pins)
+        return install_command(replace(site.environment, constraints=pins), step, "pip")
     path = lockfile.write(part, site.folder.file(_STEP_LOCK))
-    return ["uv", "pip", "install", "--python", site.environment.interpreter(), "--no-deps", *_PYLOCK, "-r", str(path)]
+    return ["uv", "pip", "install", "--python", site.environment.interpreter(), *_exactly(site, path)]
+
+
+def _exactly(site: _Site, lock: Path) -> list[str]:
+    """Return uv's options for the files of a lock alone; what builds a package sees the torch that is installed.
+
+    flashinfer before 0.5.0 asks for any torch to be built with, and writes that torch into its requirements.
+    """
+    torch = [f"torch=={row['version']}" for name, row in site.lock.packages.items() if name == "torch"]
+    build = ["--build-constraints", str(site.folder.write(BUILD_CONSTRAINTS, torch))] if torch else []
+    return ["--no-deps", *build, "--preview-features", "pylock", "-r", str(lock)]
 
 
 def _forget(site: _Site, part: Lock) -> None:
@@ -288,36 +327,43 @@ class _Ahead:
     """Downloads what later steps need while the first one is installed; what fails here fails again there."""
 
     def __init__(self, site: _Site, steps: list[Step]) -> None:
-        names = {name for step in steps for name in site.lock.steps[step.name]}
+        later = site.lock.part({name for step in steps for name in site.lock.steps[step.name]})
+        names = {name for name, row in later.packages.items() if row.get("wheels")}  # builds wait for torch
         self._site = site
-        self._thread = threading.Thread(target=self._fetch, args=(site.lock.part(names),), daemon=True)
+        self._thread = threading.Thread(target=self._fetch, args=(later.part(names),), daemon=True)
         self._engine = replace(site.engine, _children=[])
+        self._ended = threading.Event()
         if names:
             self._thread.start()
+        else:
+            self._ended.set()
 
     def _fetch(self, part: Lock) -> None:
-        folder = self._site.folder.file("ahead")
+        folder = self._site.folder.file(_AHEAD)
         try:
+            shutil.rmtree(folder, ignore_errors=True)
             path = lockfile.write(part, self._site.folder.file(_AHEAD_LOCK))
+            near = self._engine.cache.stat().st_dev == self._site.folder.path.stat().st_dev
             command = [
-                "uv", "pip", "install", "--target", str(folder), "--link-mode", "symlink", "--no-deps",
-                "--python", self._site.state["python"], *_PYLOCK, "-r", str(path),
+                "uv", "pip", "install", "--target", str(folder), "--link-mode", "hardlink" if near else "symlink",
+                "--python", self._site.state["python"], *_exactly(self._site, path),
             ]  # fmt: skip
             _install(self._engine, command, self._site.reporter, self._site.folder.file("ahead.log"))
         except InstallFailedError:
             pass
         finally:
+            self._ended.set()
             shutil.rmtree(folder, ignore_errors=True)
 
     def wait(self) -> None:
-        """Wait for its end."""
-        while self._thread.is_alive():
-            self._thread.join(0.2)  # so that Ctrl-C is heard
+        """Wait until everything is there, or cannot be had."""
+        self._ended.wait()
 
     def stop(self) -> None:
         """Give up what has not been downloaded."""
         self._engine.stop()
-        self.wait()
+        if self._thread.is_alive():
+            self._thread.join()
 
 
 def _after_failure(site: _Site, work: Work) -> str:

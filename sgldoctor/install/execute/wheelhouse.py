@@ -69,7 +69,7 @@ def _collect(plan: Plan, number: int, place: Path, scratch: Path, engine: Engine
     free, need = engine.system.disk(str(place))["free"], lock.size() or 0
     if free < need:
         raise InstallRefusedError(
-            f"{place} has {free / disk.GB:.1f} GB free; the wheels are {need / disk.GB:.1f} GB. Name another folder."
+            f"{place} has {disk.shown(free)} free; the wheels are {disk.shown(need)}. Name another folder."
         )
     reporter.end(f"{len(lock.packages)} packages")
     reporter.begin(f"{environment.name}: downloading {len(lock.packages)} packages", lock.size())
@@ -80,6 +80,7 @@ def _collect(plan: Plan, number: int, place: Path, scratch: Path, engine: Engine
             rows = [one.result() for one in fetched]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            client.close()  # what is under way ends with an error
             raise
     rows = [_wheel(row, place, python, engine, reporter) for row in rows]
     collected = replace(lock, packages=dict(zip(lock.packages, rows, strict=True)))
@@ -103,7 +104,7 @@ def _fetch(client: requests.Session, row: dict[str, Any], place: Path, reporter:
             path.unlink()
             raise InstallFailedError(f"{name} is not the file that the index names: sha256 {found}, not {wanted}.")
     reporter.arrived(row["name"])
-    kind = "wheels" if row.get("wheels") else "sdist"
+    kind = next(kind for kind in ("wheels", "sdist", "archive") if row.get(kind))
     local = {key: value for key, value in file.items() if key != "url"} | {"path": name}
     return row | {kind: [local] if kind == "wheels" else local}
 

@@ -14,23 +14,31 @@ if TYPE_CHECKING:
     from sgldoctor.install.plan import Environment, Plan
 
 
-def head(plan: Plan, mark: str = "#") -> str:
+IMAGE_GLIBC = "2.35"
+"""Of Ubuntu 22.04, on which all images of cuda_images.yaml stand."""
+
+
+def head(plan: Plan) -> str:
     """Return the comment at the top of a file: what it makes, what was assumed, what to know."""
     lines = [headline(plan), f"Made by sgldoctor {__version__}."]
     lines += [f"Assumed: {text}" for text in plan.assumptions]
     lines += [f"Note: {text}" for text in plan.notes]
     if not plan.resolved:
         lines.append("Not resolved: the versions come from tables; the index was not asked.")
-    return "".join(f"{mark} {line}\n" for line in lines)
+    return "".join(f"# {' '.join(line.split())}\n" for line in lines)
 
 
 def cuda_of(environment: Environment) -> str:
-    """Return the CUDA that the environment's torch is built for, such as 12.8."""
+    """Return the CUDA of the environment's image, or that its torch is built for, such as 12.8."""
+    if environment.image_cuda:
+        return environment.image_cuda
     step = environment.steps[0]
     torch = next((line for line in step.requirements if line.startswith("torch==")), "")
     _, _, label = torch.partition("+")
     return (
-        cuda_of_label(label) if label.startswith("cu") else default_cuda(dict(environment.versions)["torch"]) or "12.8"
+        cuda_of_label(label)
+        if label.startswith("cu")
+        else default_cuda(dict(environment.versions).get("torch", "")) or "12.8"
     )
 
 

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sgldoctor.install.plan import CONSTRAINTS, OVERRIDES, STATE, create_command, install_command
+from sgldoctor.install.plan import STATE, create_command, install_command
 from sgldoctor.install.render.common import base_image, cuda_of, head
 from sgldoctor.install.render.shell import here_document
 from sgldoctor.install.verify import scripts
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sgldoctor.install.plan import Environment, Plan
 
 _USER = "sglang"
+_UID = 10001
 _CACHE = "--mount=type=cache,target=/root/.cache/uv,sharing=locked"
 
 
@@ -28,6 +29,7 @@ def render(plan: Plan) -> str:
     packages = sorted({apt for environment in environments for apt, _, _ in environment.system_packages})
     parts = [
         "# syntax=docker/dockerfile:1\n",
+        "# hadolint global ignore=DL3059\n",  # a layer per step, so that a failing one does not undo those before it
         head(plan),
         f"FROM {base_image(max((cuda_of(each) for each in environments), key=_number))}\n\n",
         'SHELL ["/bin/bash", "-o", "pipefail", "-c"]\n\n',
@@ -38,8 +40,8 @@ def render(plan: Plan) -> str:
         f"COPY --from={table('cuda_images.yaml')['uv']['image']} /uv /usr/local/bin/uv\n",
         "ENV UV_LINK_MODE=copy UV_PYTHON_INSTALL_DIR=/opt/python\n",
         *(_environment(environment) for environment in environments),
-        f"\nRUN useradd --create-home --shell /bin/bash {_USER}\n",
-        f"USER {_USER}\n",
+        f"RUN useradd --create-home --shell /bin/bash --uid {_UID} {_USER}\n",
+        f"USER {_UID}\n",
         f"WORKDIR /home/{_USER}\n",
         f'ENV PATH="{first.venv}/bin:${{PATH}}"\n',
         *_serving(first),
@@ -58,16 +60,14 @@ def moved(environment: Environment, python: str) -> Environment:
 
 def _environment(environment: Environment) -> str:
     lines = [f"\n# {environment.name}\n", f"RUN {shlex.join(create_command(environment))}\n"]
-    for name, rows in ((CONSTRAINTS, environment.constraints), (OVERRIDES, environment.overrides)):
-        if rows:
-            document = here_document("\n".join(rows))
-            marker, _, text = document.partition("\n")
-            lines.append(f"COPY {marker} {environment.venv}/{STATE}/{name}\n{text}")
+    for name, rows in environment.files():
+        marker, _, text = here_document("\n".join(rows)).partition("\n")
+        lines.append(f"COPY {marker} {environment.venv}/{STATE}/{name}\n{text}\n")
     for step in environment.steps:
         words = [shlex.quote(word) for word in install_command(environment, step)]
         lines.append(f"RUN {_CACHE} \\\n    {' '.join(words)}\n")
     checks = tuple(dict.fromkeys(name for step in environment.steps for name in step.verify))
-    lines.append(f"RUN {environment.interpreter()} - {here_document(scripts(checks, dict(environment.versions)))}")
+    lines.append(f"RUN {environment.interpreter()} - {here_document(scripts(checks, dict(environment.versions)))}\n")
     return "".join(lines)
 
 
@@ -83,7 +83,7 @@ def _serving(environment: Environment) -> list[str]:
         *variables,
         f"EXPOSE {port}\n",
         "HEALTHCHECK --interval=30s --timeout=10s --start-period=15m --retries=3 \\\n",
-        f"    CMD curl --fail --silent --show-error http://127.0.0.1:{port}/health || exit 1\n",
+        f"    CMD {json.dumps(['curl', '--fail', '--silent', '--show-error', f'http://127.0.0.1:{port}/health'])}\n",
         f"CMD {json.dumps(command)}\n",
     ]
 

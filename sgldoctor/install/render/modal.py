@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from sgldoctor.install.plan import Environment, Plan
 
 _NAMES = ("L40S", "H200", "H100", "B200", "A100", "A10G", "L4", "T4")
-_MODAL_NAMES = {"A10G": "A10"}
+_BUILD = "/build-constraints.txt"
 
 
 def render(plan: Plan) -> str:
@@ -18,7 +18,7 @@ def render(plan: Plan) -> str:
     environment = plan.environments[0]
     target = dict(plan.target)
     name = next((known for known in _NAMES if known in str(target["gpu"])), None)
-    gpu = f", gpu={_MODAL_NAMES.get(name, name)!r}" if name else ""
+    gpu = f", gpu={name!r}" if name else ""
     image = base_image(cuda_of(environment))
     apt = sorted({"g++", *(row[0] for row in environment.system_packages)})
     return "".join(
@@ -49,7 +49,9 @@ def _packages(environment: Environment) -> str:
 
 
 def _installs(environment: Environment) -> list[str]:
-    found = []
+    torch = dict(environment.versions).get("torch")
+    build = f"--build-constraints {_BUILD}" if environment.builds_flashinfer() and torch else ""
+    found = [f"    .run_commands(\"echo 'torch=={torch}' > {_BUILD}\")\n"] if build else []
     for step in environment.steps:
         words = ", ".join(repr(line) for line in step.requirements)
         index = (
@@ -61,7 +63,7 @@ def _installs(environment: Environment) -> list[str]:
             continue
         found.append(f"    .uv_pip_install({words}{index})\n")
     if environment.locked:
-        found.append("    .uv_pip_install(*PACKAGES, extra_options='--no-deps')\n")
+        found.append(f"    .uv_pip_install(*PACKAGES, extra_options={f'--no-deps {build}'.strip()!r})\n")
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from sgldoctor.install.plan import BUILD_CONSTRAINTS
 from sgldoctor.install.render.common import head
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def render(plan: Plan) -> str:
         _list("environments", [f"sys_platform == 'linux' and platform_machine == '{target['arch']}'"]),
         _list("constraint-dependencies", list(environment.constraints)),
     ]
+    lines.append(_list("build-constraint-dependencies", list(dict(environment.files()).get(BUILD_CONSTRAINTS, ()))))
     if environment.overrides:
         lines.append(_list("override-dependencies", list(environment.overrides)))
     if environment.prerelease and environment.locked:

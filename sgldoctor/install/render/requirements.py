@@ -20,6 +20,13 @@ def render(plan: Plan) -> str:
             "# Install it whole:          pip install --no-deps --require-hashes -r FILE\n"
             "# Or keep others within it:  pip install --constraint FILE ...\n"
         )
+        if environment.builds_flashinfer():
+            torch = dict(environment.versions).get("torch")
+            usage += (
+                "# flashinfer-python is built when installed. Let it see this torch: "
+                f"echo torch=={torch} > build.txt, then\n"
+                "# uv pip install --build-constraints build.txt ..., or PIP_CONSTRAINT=build.txt pip install ...\n"
+            )
         return f"{head(plan)}{usage}{extra}{environment.locked}"
     rows = [line for step in environment.steps for line in step.requirements]
     named = {line.partition("==")[0].partition("[")[0] for line in rows}

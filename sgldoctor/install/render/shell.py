@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from sgldoctor.install.plan import CONSTRAINTS, OVERRIDES, create_command, install_command
+from sgldoctor.install.plan import create_command, install_command
 from sgldoctor.install.render.common import head
 from sgldoctor.install.verify import scripts
 
@@ -27,6 +27,7 @@ if [ "$(printf '%s\\n' "{OLDEST_UV}" "$uv_version" | sort -V | head -n 1)" != "{
     exit 3
 fi
 """
+_LINT = "# shellcheck disable=SC2016  # a dollar sign in a quoted folder is meant\n"
 _LIBNUMA = """
 case "$(ldconfig -p 2>/dev/null || true)" in
     *libnuma.so.1*) ;;
@@ -37,7 +38,7 @@ esac
 
 def render(plan: Plan) -> str:
     """Return the script."""
-    parts = ["#!/usr/bin/env bash\n", head(plan), "set -euo pipefail\n"]
+    parts = ["#!/usr/bin/env bash\n", head(plan), _LINT, "set -euo pipefail\n"]
     if plan.installer == "uv":
         parts.append(_UV)
     if any(apt == "libnuma1" for environment in plan.environments for apt, _, _ in environment.system_packages):
@@ -56,10 +57,8 @@ def _environment(environment: Environment, installer: str) -> str:
     lines = [f"\n# {environment.name}\n"]
     lines.append(f"if [ ! -x {python} ]; then\n    {shlex.join(create_command(environment, installer))}\nfi\n")
     lines.append(f"mkdir -p {shlex.quote(environment.state('').rstrip('/'))}\n")
-    for name, rows in ((CONSTRAINTS, environment.constraints), (OVERRIDES, environment.overrides)):
-        if rows:
-            text = here_document("\n".join(rows))
-            lines.append(f"cat >{shlex.quote(environment.state(name))} {text}")
+    for name, rows in environment.files():
+        lines.append(f"cat >{shlex.quote(environment.state(name))} {here_document(chr(10).join(rows))}")
     for step in environment.steps:
         lines.append(f"\necho {shlex.quote(f'{environment.name}: {step.name}')}\n")
         lines.append(f"{shlex.join(install_command(environment, step, installer))}\n")

@@ -27,8 +27,8 @@ def headline(plan: Plan) -> str:
     return f"{certain}: {what} for {where}, Python {target['python']}, {target['arch']}."
 
 
-def lines(plan: Plan, width: int) -> Iterator[tuple[str, str]]:
-    """Yield the lines of the plan, each with its style."""
+def lines(plan: Plan, width: int, *, advice: bool = True) -> Iterator[tuple[str, str]]:
+    """Yield the lines of the plan, each with its style; with advice what can be done with it."""
     ready = plan.status in {READY, DONE}
     yield from ((line, "bold" if ready else "bold red") for line in _wrapped(headline(plan), width))
     for environment in plan.environments:
@@ -40,12 +40,29 @@ def lines(plan: Plan, width: int) -> Iterator[tuple[str, str]]:
         yield from _listed(
             "Not resolved", ["The versions come from the tables; the index was not asked."], width, "yellow"
         )
-    if ready:
+    if ready and advice:
         yield "", ""
         yield (
             "Carry it out with --execute, or write it down with --format shell, dockerfile, requirements, uv or modal.",
             "dim",
         )
+
+
+def outcome(plan: Plan, width: int) -> Iterator[tuple[str, str]]:
+    """Yield the lines about an execution that is over: how to start what was made, or why it failed."""
+    if plan.status != DONE:
+        yield from ((line, "bold red") for line in headline(plan).splitlines())  # an installer's words stay as they are
+        return
+    yield from ((line, "bold") for line in _wrapped(headline(plan), width))
+    for environment in plan.environments:
+        yield f"  {environment.name} in {environment.venv}; what was done: {environment.state('record.json')}", ""
+        yield from _start(environment)
+
+
+def _start(environment: Environment) -> Iterator[tuple[str, str]]:
+    if environment.launch.command:
+        variables = "".join(f"{name}={shlex.quote(value)} " for name, value in environment.launch.env)
+        yield f"  then: {variables}{shlex.join(environment.launch.command)}", ""
 
 
 def _environment(environment: Environment, plan: Plan, width: int) -> Iterator[tuple[str, str]]:
@@ -62,9 +79,7 @@ def _environment(environment: Environment, plan: Plan, width: int) -> Iterator[t
     yield f"  {shlex.join(create_command(environment, plan.installer))}", "cyan"
     for step in environment.steps:
         yield f"  {shlex.join(install_command(environment, step, plan.installer))}", "cyan"
-    if environment.launch.command:
-        variables = "".join(f"{name}={shlex.quote(value)} " for name, value in environment.launch.env)
-        yield f"  then: {variables}{shlex.join(environment.launch.command)}", ""
+    yield from _start(environment)
 
 
 def _engine(environment: Environment) -> str:

@@ -1,0 +1,140 @@
+"""``sgldoctor install`` without executing: the answer first, a schema for programs, and the table's exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from sgldoctor.cli.app import run
+from sgldoctor.rules.knowledge import newest_sglang
+from sgldoctor.schema import schema_text
+
+SCHEMA = Draft202012Validator(json.loads(schema_text("install")))
+KNOWN = ("--driver", "535", "--glibc", "2.35", "--python", "3.10", "--arch", "x86_64", "--no-resolve")
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = run(["install", *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_the_first_line_is_the_answer_and_the_commands_are_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    code, text, _ = printed(capsys, "--gpu", "a40", "--sglang", "0.4.9", *KNOWN)
+    first = " ".join(text.split("\n\n")[0].split())
+    assert (code, first) == (
+        0,
+        "Ready, not resolved: sglang 0.4.9 with torch 2.7.1 for NVIDIA A40, Python 3.10, x86_64.",
+    )
+    assert (
+        "  uv pip install --python .venv-sglang/bin/python --constraint .venv-sglang/.sgldoctor/constraints.txt "
+        "--build-constraints .venv-sglang/.sgldoctor/build-constraints.txt torch==2.7.1 torchvision==0.22.1 torchaudio==2.7.1\n"
+    ) in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "code"),
+    [
+        (["--gpu", "a40"], "ready", 0),
+        (["--gpu", "v100"], "refused", 1),
+        (["--gpu", "a40", "--sglang", "0.4.0"], "refused", 1),
+        (["--gpu", "h100", "--sglang", "0.5.3.post1", "--override"], "ready", 0),
+        (["--gpu", "h100", "--gpu", "t4"], "ready", 0),
+        (["--stack", "runpod-a40-sglang-0.4.9"], "ready", 0),
+        (["--stack", "art-two-environments"], "refused", 1),
+        (["--engine", "vllm", "--gpu", "h100"], "ready", 0),
+        (["--engine", "vllm", "--sglang", "0.32.0", "--gpu", "h100"], "refused", 1),
+    ],
+)
+def test_json_keeps_its_schema(
+    arguments: list[str], status: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer, text, _ = printed(capsys, *arguments, *KNOWN, "--json")
+    document = json.loads(text)
+    SCHEMA.validate(document)
+    assert (answer, document["status"], document["resolved"]) == (code, status, False)
+    if status == "ready":
+        first = document["environments"][0]
+        assert (document["versions"], document["steps"]) == (first["versions"], first["steps"])
+
+
+def test_the_schema_knows_no_other_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    document = json.loads(printed(capsys, "--gpu", "a40", *KNOWN, "--json")[1])
+    assert not SCHEMA.is_valid({**document, "extra": 1})
+    assert not SCHEMA.is_valid({key: value for key, value in document.items() if key != "notes"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--gpu", "voodoo"], "Unknown GPU 'voodoo'."),
+        (["--sglang", "new"], "'new' is no sglang version. Name one such as 0.5.9, '>=0.5.5,<0.5.10' or latest."),
+        (["--with", "peft=="], "'peft==' is no requirement for --with: "),
+        (["--python", "three"], "'three' is no Python version. Name one such as 3.12, or an interpreter."),
+        (["--driver", "new"], "'new' is no version for --driver."),
+        (["--arch", "riscv"], "Unknown CPU architecture 'riscv'."),
+        (["--stack", "runpod"], "There is no stack 'runpod'."),
+        (["--resume"], "--resume and --clean belong to --execute. Add it."),
+        (["--from", "x", "--stack", "y"], "--from, --wheelhouse and --stack each name what to install."),
+        (["--installer", "pip", "--override"], "pip cannot replace the pins of another package"),
+        (["--output", "x"], "--output needs --format: "),
+        (
+            ["--stack", "art-two-environments", "--format", "uv", "--no-resolve", "--glibc", "2.35"],
+            "This plan has 2 environments",
+        ),
+    ],
+)
+def test_wrong_usage_is_named(arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = printed(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"sgldoctor: {complaint}")
+
+
+def test_a_refusal_never_becomes_a_script(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    target = tmp_path / "install.sh"
+    code, out, err = printed(capsys, "--gpu", "v100", *KNOWN, "--format", "shell", "--output", str(target))
+    assert (code, out, target.exists()) == (1, "", False)
+    assert err.startswith("Refused: SGLang asks for compute capability 7.5; NVIDIA V100 16GB has 7.0.\n")
+
+
+def test_a_plan_is_written_where_it_was_asked_for(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    target = tmp_path / "Dockerfile"
+    arguments = ["--gpu", "h100", "--sglang", "0.5.9", "--no-resolve", "--format", "dockerfile"]
+    code, out, _ = printed(capsys, *arguments, "--output", str(target))
+    assert (code, out) == (0, "")
+    assert target.read_text("utf-8") == printed(capsys, *arguments)[1]
+
+
+def test_an_image_has_its_own_c_library(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--gpu", "h100", "--driver", "580", "--no-resolve", "--format"]
+    assert f"sglang=={newest_sglang()}" in printed(capsys, *arguments, "dockerfile")[1]
+    assert f"sglang=={newest_sglang()}" in printed(capsys, *arguments, "modal")[1]
+
+
+def test_the_stacks_own_build_is_its_dockerfile(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys, "--stack", "rtx-5090-torch-2.7.0", "--no-resolve", "--format", "dockerfile")[1]
+    assert "git clone --depth 1 --branch v0.4.9 https://github.com/sgl-project/sglang.git /src" in text
+
+
+def test_an_interpreter_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    import sys
+
+    code, text, _ = printed(capsys, "--gpu", "h100", "--python", sys.executable, "--no-resolve", "--json")
+    document = json.loads(text)
+    assert (code, document["python"]) == (0, sys.executable)
+    assert document["target"]["python"] == f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def test_a_missing_interpreter_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(capsys, "--gpu", "h100", "--python", "/nowhere/python", "--no-resolve")[0] == 3
+
+
+def test_stacks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["rules", "stacks", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {"art-two-environments", "latest-b200"} < {row["id"] for row in rows}
+    assert run(["rules", "stacks"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(rows)

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from sgldoctor.cli.progress import reporter
+
+
+def test_without_a_terminal_each_step_and_each_large_download_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = reporter()
+    shown.begin("sglang: torch, 26 packages", 4_070_000_000)
+    shown.downloading("torch", 858 << 20)
+    shown.downloading("idna", 100_000)
+    shown.arrived("torch")
+    shown.note("The package index did not answer in full; trying once more.")
+    shown.end("torch 2.9.1+cu128")
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert re.sub(r"\d+\.\d s", "N s", told.err) == (
+        "sglang: torch, 26 packages, 4.1 GB ...\n"
+        "  torch (858 MiB)\n"
+        "  The package index did not answer in full; trying once more.\n"
+        "  N s: torch 2.9.1+cu128\n"
+    )
+
+
+def test_on_a_terminal_bars_end_as_one_line_for_each_step(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    shown = reporter()
+    shown.begin("sglang: torch", 1000)
+    shown.downloading("torch", 1000)
+    shown.arrived("torch")
+    shown.end("torch 2.9.1")
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err).strip().splitlines()[-1]
+    assert re.sub(r"\d+\.\d s", "N s", last).strip() == "sglang: torch: N s: torch 2.9.1"

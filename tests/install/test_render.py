@@ -1,0 +1,326 @@
+"""The formats: shells parse and lint, Dockerfiles keep the rules, other tools read what is written for them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sgldoctor.errors import UsageError
+from sgldoctor.install import stacks
+from sgldoctor.install.plan import Plan, from_record, to_json
+from sgldoctor.install.planner import plan_for
+from sgldoctor.install.render import render
+from sgldoctor.install.render.text import headline, lines
+from sgldoctor.install.target import Wish, named, release_wish
+from sgldoctor.rules.knowledge import table
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PINS = ("sglang==0.4.9", "torch==2.7.1", "transformers==4.53.0")
+LOCKED = "".join(f"{pin} \\\n    --hash=sha256:{'0' * 64}\n" for pin in PINS)
+SHELLCHECK = Path(sys.executable).with_name("shellcheck")
+
+
+def made(
+    gpu: str,
+    release: str | None = None,
+    *,
+    venv: str = ".venv-sglang",
+    installer: str = "uv",
+    python: str = "3.12",
+    override: bool = False,
+) -> Plan:
+    wish = Wish(release=release_wish(release) if release else None, venv=venv, installer=installer, override=override)
+    return plan_for(named(gpus=(gpu,), python=python), wish)
+
+
+def resolved(plan: Plan) -> Plan:
+    environments = tuple(replace(each, locked=LOCKED, constraints=PINS) for each in plan.environments)
+    return replace(plan, environments=environments, resolved=True)
+
+
+def of_stack(name: str) -> Plan:
+    found = stacks.stack(name)
+    return stacks.plan_for(found, stacks.named_target(found.target), Wish())
+
+
+PLANS = {
+    "a40": made("A40", "0.4.9", python="3.10"),
+    "h100": made("H100", "0.5.5"),
+    "latest": made("H100", "latest"),
+    "resolved": resolved(made("A40", "0.4.9")),
+    "override": made("H100", "0.5.3.post1", override=True),
+    "labelled": made("RTX 5090", "0.4.9"),
+    "arm": made("GH200", "0.5.9"),
+    "odd-folder": made("A40", venv='/tmp/it\'s a "folder"; $(touch x)'),
+    "pip": made("A40", installer="pip"),
+    "two": of_stack("art-two-environments"),
+    "vllm": of_stack("vllm-0.9.2-xgrammar"),
+    "stack": of_stack("runpod-a40-sglang-0.4.9"),
+    "modal": of_stack("modal-h100-sglang-0.4.10.post2"),
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_shell_scripts_pass_shellcheck(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "install.sh"
+    path.write_text(render(PLANS[name], "shell"), "utf-8")
+    assert subprocess.run(["bash", "-n", str(path)], check=False).returncode == 0
+    done = subprocess.run([str(SHELLCHECK), str(path)], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def stub(folder: Path, name: str, body: str) -> None:
+    path = folder / name
+    path.write_text(f"#!/bin/bash\n{body}\n", "utf-8")
+    path.chmod(0o755)
+
+
+def run_with_stubs(script: str, tmp_path: Path, version: str, fails: str = "none") -> subprocess.CompletedProcess[str]:
+    """Run a script with a uv that makes the venv's python and notes its calls."""
+    tools = tmp_path / "tools"
+    tools.mkdir(exist_ok=True)
+    stub(
+        tools,
+        "uv",
+        f"""if [ "$1" = --version ]; then echo "uv {version} (x)"; exit 0; fi
+printf '%s|' "$@" >>"{tmp_path}/calls"; echo >>"{tmp_path}/calls"
+case "$*" in *{fails}*) exit 7 ;; esac
+if [ "$1" = venv ]; then mkdir -p "${{@: -1}}/bin"; printf '#!/bin/sh\\ncat >/dev/null\\n' >"${{@: -1}}/bin/python"; chmod +x "${{@: -1}}/bin/python"; fi""",
+    )
+    return subprocess.run(
+        ["bash", "-c", script],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PATH": f"{tools}:/usr/bin:/bin"},
+    )
+
+
+def test_a_shell_script_runs_the_plans_commands_and_may_run_again(tmp_path: Path) -> None:
+    plan = made("A40", "0.4.9", venv="it's a folder", python="3.10")
+    script = render(plan, "shell")
+    assert run_with_stubs(script, tmp_path, "0.13.9").returncode == 0
+    calls = (tmp_path / "calls").read_text("utf-8").splitlines()
+    first = ["venv", "--python", "3.10", "it's a folder"]
+    assert calls[0].split("|")[:-1] == first
+    assert [call.split("|")[-2] for call in calls[1:]] == [
+        "torchaudio==2.7.1",
+        "flashinfer-python==0.2.7.post1",
+        "sgl-kernel==0.2.4",
+    ]
+    written = (tmp_path / "it's a folder/.sgldoctor/constraints.txt").read_text("utf-8").splitlines()
+    assert tuple(written) == plan.environments[0].constraints
+    assert run_with_stubs(script, tmp_path, "0.13.9").returncode == 0
+    again = (tmp_path / "calls").read_text("utf-8").splitlines()[len(calls) :]
+    assert again == calls[1:]
+
+
+def test_a_line_break_in_a_folder_stays_in_its_quotes(tmp_path: Path) -> None:
+    script = render(made("H100", "0.5.9", venv="a\ntouch hurt"), "shell")
+    assert run_with_stubs(script, tmp_path, "0.13.9").returncode == 0
+    assert not (tmp_path / "hurt").exists()
+
+
+@pytest.mark.parametrize(
+    ("version", "code"), [("0.9.30", 3), ("0.11.99", 3), ("0.12.0", 0), ("0.13.9", 0), ("1.0.0", 0)]
+)
+def test_an_old_uv_is_refused(version: str, code: int, tmp_path: Path) -> None:
+    done = run_with_stubs(render(PLANS["h100"], "shell"), tmp_path, version)
+    assert done.returncode == code
+    assert ("is too old" in done.stderr) is (code == 3)
+
+
+def test_a_failing_step_ends_the_script(tmp_path: Path) -> None:
+    done = run_with_stubs(render(PLANS["h100"], "shell"), tmp_path, "0.13.9", fails="flashinfer-python==0.5.0")
+    assert done.returncode == 7
+    calls = (tmp_path / "calls").read_text("utf-8").splitlines()
+    assert [call.split("|")[-2] for call in calls] == [".venv-sglang", "torchaudio==2.8.0", "flashinfer-cubin==0.5.0"]
+
+
+HADOLINT = Path(sys.executable).with_name("hadolint")
+TEXTS = {
+    **{name: render(plan, "dockerfile") for name, plan in PLANS.items()},
+    "source-build": str(stacks.stack("rtx-5090-torch-2.7.0").dockerfile),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_dockerfiles_pass_hadolint(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "Dockerfile"
+    path.write_text(TEXTS[name], "utf-8")
+    done = subprocess.run([str(HADOLINT), "--no-color", str(path)], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+TAGS = {f"nvidia/cuda:{row['tag']}" for row in table("cuda_images.yaml")["images"]}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_dockerfiles_keep_the_rules(name: str) -> None:
+    text = render(PLANS[name], "dockerfile")
+    bare = re.sub(r"<<'SGLDOCTOR_END'([^\n]*)\n.*?\nSGLDOCTOR_END\n", r"HERE\1\n", text, flags=re.DOTALL)
+    joined = bare.replace("\\\n", " ")
+    instructions = [line for line in joined.splitlines() if line and not line.startswith("#")]
+    words = [line.split()[0] for line in instructions]
+    known = {"FROM", "SHELL", "RUN", "COPY", "ENV", "USER", "WORKDIR", "EXPOSE", "HEALTHCHECK", "CMD"}
+    assert set(words) <= known
+    assert text.startswith("# syntax=docker/dockerfile:1\n")
+    assert instructions[0].split()[1] in TAGS
+    assert re.search(r":\d+\.\d+\.\d+-", instructions[0])
+    assert [line for line in instructions if line.startswith("USER")] == ["USER 10001"]
+    assert words.count("HEALTHCHECK") == words.count("CMD") == 1
+    assert words.index("USER") > max(i for i, word in enumerate(words) if word == "RUN")
+    for line in instructions:
+        if "apt-get install" in line:
+            assert "--no-install-recommends" in line
+            assert "rm -rf /var/lib/apt/lists/*" in line
+        if "uv pip install" in line:
+            assert "--mount=type=cache,target=/root/.cache/uv" in line
+        assert "sudo" not in line
+        assert ":latest" not in line
+    command = json.loads(instructions[-1].removeprefix("CMD "))
+    assert command[command.index("--host") + 1] == "0.0.0.0"
+
+
+def test_the_image_has_what_the_kernels_load() -> None:
+    assert " libnuma1 " in render(PLANS["a40"], "dockerfile")
+    assert " libnuma1 " not in render(PLANS["latest"], "dockerfile")
+
+
+def test_the_image_is_of_the_cuda_of_torch_or_the_one_that_the_stack_names() -> None:
+    froms = {name: re.search(r"^FROM (\S+)", render(plan, "dockerfile"), re.MULTILINE) for name, plan in PLANS.items()}
+    tags = {name: found[1] for name, found in froms.items() if found}
+    assert tags["a40"] == "nvidia/cuda:12.6.3-devel-ubuntu22.04"
+    assert tags["latest"] == "nvidia/cuda:13.0.1-devel-ubuntu22.04"
+    assert tags["labelled"] == tags["modal"] == "nvidia/cuda:12.8.1-devel-ubuntu22.04"
+
+
+def test_requirements_are_pinned_with_hashes_where_resolved() -> None:
+    text = render(PLANS["resolved"], "requirements")
+    assert text.endswith(LOCKED)
+    assert "# Install it whole:          pip install --no-deps --require-hashes -r FILE\n" in text
+    bare = [line for line in render(PLANS["labelled"], "requirements").splitlines() if not line.startswith("#")]
+    assert bare[:2] == [
+        "--extra-index-url https://download.pytorch.org/whl/cu128",
+        "--extra-index-url https://docs.sglang.ai/whl/cu128/",
+    ]
+    assert "torch==2.7.1+cu128" in bare
+    assert all("==" in line for line in bare[2:])
+
+
+@pytest.mark.parametrize("name", [name for name in PLANS if name != "two"])
+def test_a_uv_project_is_toml_for_this_python_and_platform(name: str) -> None:
+    document = tomllib.loads(render(PLANS[name], "uv"))
+    plan = PLANS[name]
+    assert document["project"]["requires-python"] == f"=={dict(plan.target)['python']}.*"
+    wanted = [line for step in plan.environments[0].steps for line in step.requirements]
+    assert document["project"]["dependencies"] == wanted
+    assert document["tool"]["uv"]["constraint-dependencies"] == list(plan.environments[0].constraints)
+    assert document["tool"]["uv"].get("override-dependencies", []) == list(plan.environments[0].overrides)
+
+
+def test_labelled_packages_of_a_uv_project_come_from_their_index() -> None:
+    document = tomllib.loads(render(PLANS["labelled"], "uv"))
+    assert document["tool"]["uv"]["sources"] == {"torch": {"index": "torch"}, "sgl-kernel": {"index": "sglang"}}
+    assert [index["name"] for index in document["tool"]["uv"]["index"]] == ["torch", "sglang"]
+
+
+@pytest.mark.parametrize("name", [name for name in PLANS if name != "two"])
+def test_a_modal_file_defines_an_image_of_the_plan(name: str) -> None:
+    calls: list[tuple[str, tuple[object, ...], dict[str, object]]] = []
+
+    class Recorder:
+        def __getattr__(self, name: str) -> object:
+            def call(*args: object, **kwargs: object) -> object:
+                calls.append((name, args, kwargs))
+                return (lambda function: function) if name in {"function", "web_server"} else self
+
+            return self if name == "Image" else call
+
+    text = render(PLANS[name], "modal")
+    exec(compile(text.replace("import modal\n", ""), "modal_file", "exec"), {"modal": Recorder()})
+    names = [call for call, _, _ in calls]
+    assert names[:3] == ["from_registry", "entrypoint", "apt_install"]
+    assert calls[0][1][0] in TAGS
+    installed = [word for call, words, _ in calls if call == "uv_pip_install" for word in words]
+    if name == "resolved":
+        assert tuple(installed) == PINS
+    else:
+        assert installed == [line for step in PLANS[name].environments[0].steps for line in step.requirements]
+
+
+def test_modal_names_its_gpu() -> None:
+    assert "@app.function(timeout=3600, gpu='H100')" in render(PLANS["h100"], "modal")
+    assert "@app.function(timeout=3600)" in render(PLANS["a40"], "modal")
+
+
+@pytest.mark.parametrize("form", ["requirements", "uv", "modal"])
+def test_two_environments_do_not_fit_into_one_file(form: str) -> None:
+    with pytest.raises(UsageError, match=r"2 environments.*--format shell or dockerfile"):
+        render(PLANS["two"], form)
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_json_comes_back(name: str) -> None:
+    assert to_json(from_record(json.loads(render(PLANS[name], "json")))) == to_json(PLANS[name])
+
+
+def test_the_first_line_is_the_answer() -> None:
+    assert (
+        headline(PLANS["a40"])
+        == "Ready, not resolved: sglang 0.4.9 with torch 2.7.1 for NVIDIA A40, Python 3.10, x86_64."
+    )
+    assert headline(PLANS["resolved"]).startswith("Ready: sglang 0.4.9")
+    assert headline(made("V100")) == "Refused: SGLang asks for compute capability 7.5; NVIDIA V100 16GB has 7.0."
+
+
+def test_the_text_shows_the_commands_of_the_plan_whole() -> None:
+    shown = [line.strip() for line, _ in lines(PLANS["a40"], 60)]
+    record = json.loads(to_json(PLANS["a40"]))
+    assert all(step["command"] in shown for step in record["steps"])
+
+
+def test_what_is_built_sees_the_planned_torch() -> None:
+    command = json.loads(to_json(PLANS["a40"]))["steps"][1]["command"]
+    assert "--build-constraints .venv-sglang/.sgldoctor/build-constraints.txt" in command
+    assert dict(PLANS["labelled"].environments[0].files())["build-constraints.txt"] == ("torch==2.7.1",)
+    shell, dockerfile = render(PLANS["a40"], "shell"), render(PLANS["a40"], "dockerfile")
+    assert "cat >.venv-sglang/.sgldoctor/build-constraints.txt <<'SGLDOCTOR_END'\ntorch==2.7.1\n" in shell
+    assert "COPY <<'SGLDOCTOR_END' /opt/sglang/.sgldoctor/build-constraints.txt\ntorch==2.7.1\n" in dockerfile
+    assert tomllib.loads(render(PLANS["a40"], "uv"))["tool"]["uv"]["build-constraint-dependencies"] == ["torch==2.7.1"]
+    assert "echo 'torch==2.7.1' > /build-constraints.txt" in render(PLANS["a40"], "modal")
+    assert "build-constraints" not in render(PLANS["h100"], "modal")
+
+
+def test_later_steps_know_the_index_of_a_labelled_torch() -> None:
+    commands = [step["command"] for step in json.loads(to_json(PLANS["labelled"]))["steps"]]
+    assert all("--index https://download.pytorch.org/whl/cu128 " in command for command in commands)
+    assert "--index https://docs.sglang.ai/whl/cu128/ " in commands[2]
+
+
+def test_pip_gets_pips_words() -> None:
+    record = json.loads(to_json(PLANS["pip"]))
+    assert record["steps"][0]["command"].startswith(
+        "env PIP_CONSTRAINT=.venv-sglang/.sgldoctor/constraints.txt "
+        "PIP_BUILD_CONSTRAINT=.venv-sglang/.sgldoctor/constraints.txt .venv-sglang/bin/python -m pip install torch=="
+    )
+    assert "uv" not in render(PLANS["pip"], "shell").split("\n# sglang\n")[1].split("import ctypes")[0]
+
+
+def test_a_dockerfile_of_the_source_build_follows_the_repository() -> None:
+    text = str(stacks.stack("rtx-5090-torch-2.7.0").dockerfile)
+    assert "WORKDIR /src/sgl-kernel\n" in text
+    assert "nvidia/cuda:12.8.1-devel-ubuntu22.04" in text
+    assert shutil.which("bash")

@@ -1,0 +1,139 @@
+"""What uv answers becomes the plan: exact, refused with its reason, or said to be unresolved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sgldoctor.install.plan import Plan
+from sgldoctor.install.planner import plan_for
+from sgldoctor.install.resolve import IndexUnreachableError, resolve
+from sgldoctor.install.target import Wish, named
+from sgldoctor.system import Completed
+
+LOCKED = """\
+flashinfer-python==0.2.7.post1 \\
+    --hash=sha256:aa
+sgl-kernel==0.2.4 \\
+    --hash=sha256:bb
+sglang[all]==0.4.9 \\
+    --hash=sha256:cc
+torch==2.7.1 \\
+    --hash=sha256:dd
+transformers==4.53.0 \\
+    --hash=sha256:ee
+zstandard==0.25.0rc1 \\
+    --hash=sha256:ff
+"""
+
+
+def ready(*gpus: str, release: str = "==0.4.9", **machine: str) -> Plan:
+    return plan_for(named(gpus=gpus, python="3.10", **machine), Wish(release=release))
+
+
+def answering(
+    out: str = "", err: str = "", seen: list[list[str]] | None = None
+) -> Callable[[list[str], float], Completed]:
+    def ask(arguments: list[str], timeout: float) -> Completed:
+        if seen is not None:
+            wanted = Path(arguments[2]).read_text("utf-8").splitlines()
+            seen.append([*arguments[3:], *wanted])
+        return Completed(0 if out else 1, out, err)
+
+    return ask
+
+
+def test_the_whole_set_becomes_the_constraints() -> None:
+    found = resolve(ready("A40"), answering(LOCKED))
+    environment = found.environments[0]
+    assert (found.resolved, environment.locked, environment.prerelease) == (True, LOCKED, True)
+    assert environment.constraints == (
+        "flashinfer-python==0.2.7.post1", "sgl-kernel==0.2.4", "sglang==0.4.9", "torch==2.7.1", "transformers==4.53.0",
+        "zstandard==0.25.0rc1",
+    )  # fmt: skip
+
+
+def test_uv_is_asked_once_for_all_steps_and_for_the_targets_platform() -> None:
+    seen: list[list[str]] = []
+    resolve(ready("A40", glibc="2.31"), answering(LOCKED, seen=seen))
+    (words,) = seen
+    assert words[words.index("--python-version") + 1] == "3.10"
+    assert words[words.index("--python-platform") + 1] == "x86_64-manylinux_2_31"
+    assert words[-6:] == [
+        "torch==2.7.1", "torchvision==0.22.1", "torchaudio==2.7.1", "flashinfer-python==0.2.7.post1",
+        "sglang[all]==0.4.9", "sgl-kernel==0.2.4",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("glibc", "platform"), [("2.27", 17), ("2.30", 28), ("2.36", 36), ("2.50", 40)])
+def test_the_platform_is_never_newer_than_the_c_library(glibc: str, platform: int) -> None:
+    seen: list[list[str]] = []
+    plan = ready("A40", glibc="2.31")
+    target = tuple((name, glibc if name == "glibc" else value) for name, value in plan.target)
+    resolve(
+        Plan("ready", resolved=False, reason=None, target=target, environments=plan.environments),
+        answering(LOCKED, seen=seen),
+    )
+    assert f"x86_64-manylinux_2_{platform}" in seen[0]
+
+
+def test_what_does_not_resolve_is_refused_in_uvs_words() -> None:
+    said = """error: No solution found when resolving dependencies
+  cause: Because transformers==4.53.0 was yanked and sglang==0.4.9 depends on transformers==4.53.0, we can conclude
+         that sglang==0.4.9 cannot be used.
+         And because you require sglang==0.4.9, we can conclude that your requirements are unsatisfiable.
+"""
+    found = resolve(ready("A40"), answering(err=said))
+    assert (found.status, found.environments, found.assumptions) == ("refused", (), ())
+    assert found.reason == "sglang 0.4.9 cannot be installed here: transformers==4.53.0 was yanked."
+
+
+def test_requirements_that_exclude_each_other_are_told_in_one_sentence() -> None:
+    said = """error: No solution found when resolving dependencies
+  cause: Because peft==9 depends on torch>=3 and sglang==0.4.9 depends on torch==2.7.1, we can conclude that peft==9
+         and sglang==0.4.9 are incompatible.
+         And because you require both, we can conclude that your requirements are unsatisfiable.
+"""
+    assert resolve(ready("A40"), answering(err=said)).reason == (
+        "sglang 0.4.9 cannot be installed here: peft==9 depends on torch>=3 and sglang==0.4.9 depends on torch==2.7.1."
+    )
+
+
+def test_a_set_that_resolves_but_does_not_fit_is_refused() -> None:
+    found = resolve(ready("A40"), answering(LOCKED.replace("torch==2.7.1", "torch==2.8.0")))
+    assert found.reason == (
+        "sglang 0.4.9 cannot be installed here: what it resolves to today does not fit: sgl-kernel 0.2.4, torch 2.8.0."
+    )
+
+
+def test_a_wheel_index_that_does_not_answer_leaves_the_plan_unresolved() -> None:
+    said = "error: Failed to fetch: `https://download.pytorch.org/whl/cu128/torch/`\n cause: error sending request"
+    found = resolve(ready("RTX 5090"), answering(err=said))
+    assert (found.status, found.resolved) == ("ready", False)
+    assert found.notes[-1] == "Not resolved: download.pytorch.org does not answer from here."
+
+
+def test_an_index_that_does_not_answer_is_no_verdict() -> None:
+    with pytest.raises(IndexUnreachableError, match="--no-resolve"):
+        resolve(
+            ready("A40"), answering(err="error: error sending request for url (https://index.example/simple/torch/)")
+        )
+
+
+def test_pip_is_said_to_follow_uv() -> None:
+    plan = plan_for(named(gpus=("A40",), python="3.10"), Wish(release="==0.4.9", installer="pip"))
+    assert (
+        resolve(plan, answering(LOCKED)).notes[-1]
+        == "Resolved by uv; pip is held to the same versions by the constraints."
+    )
+
+
+def test_every_environment_is_resolved() -> None:
+    from sgldoctor.install import stacks
+
+    found = stacks.stack("art-two-environments")
+    seen: list[list[str]] = []
+    plan = stacks.plan_for(found, stacks.named_target(found.target), Wish())
+    assert len(resolve(plan, answering("torch==2.10.0\n", seen=seen)).environments) == len(seen) == 2
