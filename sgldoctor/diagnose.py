@@ -135,7 +135,7 @@ def _finding(problem: Problem, status: Status, snapshot: Snapshot, explained_by:
         cause=fill(problem.cause, snapshot, item) or problem.cause,
         explained_by=explained_by,
         evidence=tuple(_evidence(problem, snapshot, items)),
-        fixes=tuple(_fixes(problem, snapshot, item)) if status is Status.FOUND else (),
+        fixes=tuple(fixes(problem, snapshot, item)) if status is Status.FOUND else (),
         references=problem.references,
         confirmed=problem.confirmed,
     )
@@ -186,7 +186,8 @@ def _record_text(record: Mapping[str, Any]) -> str:
     )
 
 
-def _fixes(problem: Problem, snapshot: Snapshot, item: dict[str, Any]) -> Iterable[FilledFix]:
+def fixes(problem: Problem, snapshot: Snapshot, item: dict[str, Any]) -> Iterable[FilledFix]:
+    """Yield the cures whose conditions are not known to be false and whose placeholders are all known."""
     for fix in problem.fixes:
         if all_of(test_truth(test, snapshot) for test in fix.when) is False:
             continue

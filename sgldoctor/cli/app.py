@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from sgldoctor import __version__
-from sgldoctor.cli import check, inspect, install, matrix, rules, schema
+from sgldoctor.cli import check, explain, inspect, install, matrix, rules, schema
 from sgldoctor.errors import ExitCode, SgldoctorError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("check", epilog=check.EPILOG)(check.command)
+app.command("explain", epilog=explain.EPILOG)(explain.command)
 app.command("inspect", epilog=inspect.EPILOG)(inspect.command)
 app.command("install")(install.command)
 app.command("matrix", epilog=matrix.EPILOG)(matrix.command)

@@ -38,6 +38,9 @@ def validate_rules(paths: tuple[Path, ...]) -> tuple[int, int]:
     if paths:
         load_problems(paths)  # ids and consequences, together with the shipped rules
     errors = [error for problem in problems for error in problem_errors(problem)]
+    if not errors and any(texts_of(problem) for problem in problems):
+        others = {problem.id: problem for problem in load_problems(paths)}
+        errors = list(text_errors(problems, tuple({**others, **{p.id: p for p in problems}}.values())))
     if errors:
         raise RulesError(errors)
     return len(problems), sum(len(problem.examples.get(kind) or ()) for problem in problems for kind in EXPECTED)
@@ -49,6 +52,16 @@ def problem_errors(problem: Problem) -> Iterator[str]:
     unknown_keys = set(problem.examples) - set(EXPECTED)
     if unknown_keys:
         yield f"{problem.path}: examples: unknown key {min(unknown_keys)!r}; known: {', '.join(EXPECTED)}"
+    if problem.signatures and not any(kind == "match" for kind, _ in texts_of(problem)):
+        yield f"{problem.path}: examples.match: signatures need at least one example with a text"
+    for kind in EXPECTED:
+        for number, example in enumerate(problem.examples.get(kind) or (), start=1):
+            if len({"facts", "text"} & set(example)) != 1 or set(example) - {"name", "facts", "text"}:
+                yield f"{problem.path}: examples.{kind}[{number}]: an example has a name and either facts or text"
+            elif "text" in example and (kind == "unknown" or not problem.signatures):
+                yield f"{problem.path}: examples.{kind}[{number}]: a text is judged by signatures, as match or no_match"
+            elif "text" in example and not isinstance(example["text"], str):
+                yield f"{problem.path}: examples.{kind}[{number}]: text must be a text, not {example['text']!r}"
     if not problem.require:
         return
     for kind, expected in EXPECTED.items():
@@ -57,6 +70,33 @@ def problem_errors(problem: Problem) -> Iterator[str]:
             yield f"{problem.path}: examples.{kind}: a check needs at least one example with facts"
         for example in examples:
             yield from _example_errors(problem, kind, example, expected)
+
+
+def texts_of(problem: Problem) -> list[tuple[str, dict[str, Any]]]:
+    """Return the examples that are texts, each with its kind: match or no_match."""
+    return [
+        (kind, item) for kind in ("match", "no_match") for item in problem.examples.get(kind) or () if "text" in item
+    ]
+
+
+def text_errors(problems: tuple[Problem, ...], known: tuple[Problem, ...]) -> Iterator[str]:
+    """Yield the texts that are not explained first by their own problem, and near misses that are matched.
+
+    Args:
+        problems: whose examples are judged.
+        known: all problems that take part in the ranking.
+    """
+    from sgldoctor.explain.answer import Explainer  # noqa: PLC0415 - only signatures need the engine
+
+    explainer = Explainer(known)
+    for problem in problems:
+        for kind, example in texts_of(problem):
+            ids = [match.id for match in explainer.explain_text(example["text"]).matches]
+            place = f"{problem.path}: examples.{kind} ({example.get('name', 'no name')})"
+            if kind == "match" and ids[:1] != [problem.id]:
+                yield f"{place}: expected to be explained first by this problem, came out as {', '.join(ids) or 'unknown'}"
+            elif kind == "no_match" and problem.id in ids:
+                yield f"{place}: expected not to match, came out as {', '.join(ids)}"
 
 
 def example_status(problem: Problem, example: dict[str, Any]) -> Status:
@@ -114,8 +154,8 @@ def _pattern_errors(problem: Problem) -> Iterator[str]:
     import re2  # noqa: PLC0415 - only rules with signatures need the engine
 
     for number, signature in enumerate(problem.signatures, start=1):
-        for key, patterns in signature.items():
-            for pattern in patterns:
+        for key in ("all", "any", "none"):
+            for pattern in getattr(signature, key):
                 try:
                     re2.compile(pattern)
                 except re2.error as error:
