@@ -50,7 +50,7 @@ class Patterns:
         if not self._texts:
             return hits
         for line in lines:
-            for index in self._set.Match(line.text):
+            for index in self._set.Match(line.text) or ():
                 text = self._texts[index]
                 kept = hits.setdefault(text, [])
                 if len(kept) < KEPT:
