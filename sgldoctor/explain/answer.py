@@ -6,18 +6,16 @@ from typing import TYPE_CHECKING
 
 from sgldoctor.derive import derive
 from sgldoctor.diagnose import fill, fixes
-from sgldoctor.explain.lines import logical_lines
 from sgldoctor.explain.model import Explanation, Match
 from sgldoctor.explain.rank import candidates, ranked
-from sgldoctor.explain.scan import Patterns
+from sgldoctor.explain.scan import Patterns, Scan
+from sgldoctor.explain.source import Block
 from sgldoctor.snapshot import Known, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sgldoctor.explain.lines import Line
     from sgldoctor.explain.rank import Candidate
-    from sgldoctor.explain.scan import Hit
     from sgldoctor.rules.model import Problem
 
 
@@ -29,18 +27,24 @@ class Explainer:
         self._problems = [problem for problem in problems if problem.signatures]
         self._patterns = Patterns(self._problems)
 
-    def explain(self, lines: Iterable[Line]) -> Explanation:
-        """Return what the lines show."""
-        found = ranked(candidates(self._problems, self._patterns.scan(lines)))
-        return Explanation(tuple(_match(candidate) for candidate in found))
+    def scan(self) -> Scan:
+        """Return a scan that has seen nothing yet."""
+        return Scan(self._patterns)
 
-    def hits(self, text: str) -> dict[str, list[Hit]]:
-        """Return which patterns match a text, and where."""
-        return self._patterns.scan(logical_lines(text))
+    def explain(self, scan: Scan) -> Explanation:
+        """Return what a scan has shown so far."""
+        found = ranked(candidates(self._problems, scan.hits))
+        return Explanation(tuple(_match(candidate) for candidate in found))
 
     def explain_text(self, text: str) -> Explanation:
         """Return what a text shows."""
-        return self.explain(logical_lines(text))
+        return self.explain(self.scan_text(text))
+
+    def scan_text(self, text: str) -> Scan:
+        """Return the scan of a text."""
+        scan = self.scan()
+        scan.feed(Block(text.encode(), 1, whole=True))
+        return scan
 
 
 def _match(candidate: Candidate) -> Match:

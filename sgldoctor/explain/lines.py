@@ -16,7 +16,18 @@ class Line:
 
     number: int
     text: str
+    source: str | None = None
+    """What its input is called, where there are several."""
 
+    def is_at(self, other: Line) -> bool:
+        """Return whether this is the same line, perhaps joined with others."""
+        return (self.number, self.source) == (other.number, other.source)
+
+
+NARROWEST, WIDEST = 40, 300
+"""Columns between which a text counts as perhaps wrapped."""
+MOST_WRAPPED = 8
+"""Lines that are joined at most."""
 
 _TERMINAL = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])"  # colours, titles, cursor
@@ -37,24 +48,58 @@ _PREFIX = re.compile(
             rf"\[{_DATE}(?:[.,]\d+)?(?: [A-Z]{{2,3}}\d+)*\]",  # SGLang, with ranks such as TP0
             r"(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d(?: \[[\w./-]+:\d+\])?",  # vLLM
             r"\d{1,3}: (?=[A-Z\[])",  # srun
+            r">(?= )",  # quoted in a mail or an issue
         ]
     )
 )
 
 
-def logical_lines(text: str, first: int = 1) -> Iterator[Line]:
-    """Yield the lines of a text, numbered from `first`, without colours and prefixes."""
-    for number, raw in enumerate(_BREAK.split(text), start=first):
-        yield Line(number, stripped(raw))
+def logical_lines(text: str, first: int = 1, source: str | None = None) -> Iterator[Line]:
+    """Yield the lines of a text without colours and prefixes, then those again that seem to have been wrapped, joined.
+
+    Args:
+        text: the whole of it.
+        first: the number of its first line.
+        source: what the input is called, where there are several.
+    """
+    raw = _BREAK.split(text)
+    plain = [stripped(line) for line in raw]
+    for offset, line in enumerate(plain):
+        yield Line(first + offset, line, source)
+    yield from (Line(first + offset, joined, source) for offset, joined in _unwrapped(raw, plain))
+
+
+def _unwrapped(raw: list[str], plain: list[str]) -> Iterator[tuple[int, str]]:
+    """Yield lines joined with what follows, where the first word of that did not fit into the width of the text.
+
+    Nothing tells whether a word was broken, so both ways are yielded.
+    """
+    width = max(map(len, raw))
+    if not NARROWEST <= width <= WIDEST:
+        return
+    for at in range(len(raw) - 1):
+        if at and _full(raw[at - 1], raw[at], width):
+            continue  # joined with the lines before it
+        end = at
+        while end + 1 < len(raw) and end - at < MOST_WRAPPED and _full(raw[end], raw[end + 1], width):
+            end += 1
+        if end > at:
+            yield at, "".join(plain[at : end + 1])
+            yield at, " ".join(part.strip() for part in plain[at : end + 1])
+
+
+def _full(line: str, following: str, width: int) -> bool:
+    word = following.split(maxsplit=1)
+    return bool(word) and len(line) + 1 + len(word[0]) > width
 
 
 def stripped(raw: str) -> str:
     """Return a line without colours, control characters and the prefixes of collectors."""
     text = _CONTROL.sub("", _TERMINAL.sub("", raw)) if not raw.isprintable() or "[" in raw else raw
     for _ in range(6):
-        found = _PREFIX.match(text)
+        found = _PREFIX.match(text, 0, 400)
         if not found:
             break
         text = text[found.end() :]
-        text = text[1:] if text.startswith(" ") else text
+        text = text.removeprefix(" ")
     return text

@@ -1,21 +1,37 @@
-"""Which patterns match which lines: all patterns at once, in linear time."""
+"""Which patterns match which lines: all patterns at once over whole blocks, then each where it was seen.
+
+A block is searched by one automaton for all patterns, in linear time; line breaks end every match. Only where it
+names a pattern that still wants lines is that pattern searched for by itself, and tried again on the logical line.
+A short text is judged line by line instead, also with lines joined again that a terminal or a mail had wrapped.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import re2
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+from sgldoctor.errors import RulesError
+from sgldoctor.explain.lines import Line, logical_lines, stripped
 
-    from sgldoctor.explain.lines import Line
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from sgldoctor.explain.source import Block
     from sgldoctor.rules.model import Problem, Signature
 
 KEPT = 3
 """Lines that are kept for each pattern."""
-_MEMORY = 256 << 20
+_MEMORY = 48 << 20
+"""Bytes that the automaton may take for its states."""
+_AROUND = 8 << 10
+"""Bytes of a long line, before and after a match, that are taken for the line."""
+_TRIES, _PATIENCE = 200, 1000
+"""Places in a block at which a pattern is tried before the next block has its turn: a tenth of them after so many
+misses, so that a careless pattern of ``--rules`` makes nothing slow."""
+_SENTINEL = "sgldoctor probes its own patterns"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,36 +46,140 @@ class Patterns:
     """All patterns of a set of problems, compiled into one automaton."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        """Compile every pattern once.
+        """Compile every pattern.
 
         Args:
             problems: the rules; those without signatures add nothing.
-        """
-        self._texts = list(dict.fromkeys(p for problem in problems for s in problem.signatures for p in patterns_of(s)))
-        options = re2.Options()
-        options.max_mem = _MEMORY
-        self._set = re2.Set.SearchSet(options)
-        for text in self._texts:
-            self._set.Add(text)
-        if self._texts:
-            self._set.Compile()
 
-    def scan(self, lines: Iterable[Line]) -> dict[str, list[Hit]]:
-        """Return, for each pattern that matched, its first lines."""
-        hits: dict[str, list[Hit]] = {}
-        if not self._texts:
-            return hits
-        for line in lines:
-            for index in self._set.Match(line.text) or ():
-                text = self._texts[index]
-                kept = hits.setdefault(text, [])
-                if len(kept) < KEPT:
-                    found = re2.search(text, line.text)
-                    captures = {} if found is None else found.groupdict()
-                    kept.append(Hit(line, {name: value for name, value in captures.items() if value is not None}))
-        return hits
+        Raises:
+            RulesError: together they need more memory than an automaton may take.
+        """
+        known = dict.fromkeys(p for problem in problems for s in problem.signatures for p in patterns_of(s))
+        self._texts = [*known, _SENTINEL]
+        self._set = re2.Set.SearchSet(_options())
+        for text in self._texts:
+            self._set.Add(_unanchored(text))
+        try:
+            self._set.Compile()
+        except re2.error:
+            raise RulesError(
+                ["the patterns of the signatures are too many or too large to be searched at once"]
+            ) from None
+        if self.matching(_SENTINEL.encode()) != [_SENTINEL]:
+            raise RulesError(
+                ["the patterns of the signatures need too much memory; simplify .{n,m} in those of --rules"]
+            )
+
+    def matching(self, data: bytes) -> list[str]:
+        """Return the patterns that match somewhere in some lines, and perhaps some that do so without their anchors."""
+        return [self._texts[index] for index in self._set.Match(data) or ()]
+
+
+class Scan:
+    """What has been seen of one input, or of several that belong together."""
+
+    def __init__(self, patterns: Patterns) -> None:
+        """Begin with nothing seen."""
+        self.hits: dict[str, list[Hit]] = {}
+        self._patterns = patterns
+        self._misses: Counter[str] = Counter()
+
+    def feed(self, block: Block, source: str | None = None) -> None:
+        """Judge some more lines.
+
+        Args:
+            block: the lines.
+            source: what the input is called, where there are several.
+        """
+        data = _as_utf8(block.data)
+        if block.whole:
+            for line in logical_lines(data.decode(), block.first, source):
+                self._line(line, self._patterns.matching(line.text.encode()))
+        else:
+            for pattern in self._patterns.matching(data):
+                if len(self.hits.get(pattern, ())) < KEPT:
+                    self._block(data, block.first, source, pattern)
+
+    def _line(self, line: Line, patterns: list[str]) -> None:
+        for pattern in patterns:
+            kept = self.hits.setdefault(pattern, [])
+            if len(kept) < KEPT and not (kept and kept[-1].line.is_at(line)):
+                found = _compiled(pattern).search(line.text)
+                if found:
+                    kept.append(Hit(line, {k: v for k, v in found.groupdict().items() if v is not None}))
+            if not kept:
+                del self.hits[pattern]
+
+    def _block(self, data: bytes, first: int, source: str | None, pattern: str) -> None:
+        number, counted = first, 0
+        for at, (start, end) in enumerate(_lines_with(pattern, data)):
+            number += data.count(b"\n", counted, start)
+            counted = start
+            self._line(Line(number, stripped(data[start:end].decode(errors="replace")), source), [pattern])
+            if len(self.hits.get(pattern, ())) >= KEPT or at >= _TRIES // (
+                10 if self._misses[pattern] > _PATIENCE else 1
+            ):
+                return
+            self._misses[pattern] += 1
 
 
 def patterns_of(signature: Signature) -> tuple[str, ...]:
     """Return every pattern of a signature."""
     return (*signature.all, *signature.any, *signature.none)
+
+
+def _lines_with(pattern: str, data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where the lines begin and end in which a pattern is found; of a long line, what is around the match."""
+    compiled, at = _compiled(_unanchored(pattern)), 0
+    while at < len(data) and (found := compiled.search(data, at)):
+        start = max(data.rfind(b"\n", 0, found.start()) + 1, found.start() - _AROUND)
+        end = data.find(b"\n", found.end())
+        end = min(len(data) if end < 0 else end, found.end() + _AROUND)
+        yield start, end
+        at = end + 1
+
+
+def _as_utf8(data: bytes) -> bytes:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return data.decode(errors="replace").encode()
+    return data
+
+
+_COMPILED: dict[str, re2._Regexp] = {}
+
+
+def _compiled(pattern: str) -> re2._Regexp:
+    if pattern not in _COMPILED:
+        _COMPILED[pattern] = re2.compile(pattern, _options())
+    return _COMPILED[pattern]
+
+
+def _options() -> re2.Options:
+    options = re2.Options()
+    options.max_mem = _MEMORY
+    options.never_nl = True
+    options.log_errors = False
+    return options
+
+
+def _unanchored(pattern: str) -> str:
+    """Return a pattern that also matches where its anchors do not: in a line that still has its prefixes."""
+    parts, within, at = [], False, 0
+    while at < len(pattern):
+        letter = pattern[at]
+        pair = pattern[at : at + 2]
+        if letter == "\\":
+            parts.append("(?:)" if pair in {"\\A", "\\z"} and not within else pair)
+            at += 2
+            continue
+        if within:
+            within = letter != "]" or pattern[at - 1] == "[" or pattern[at - 2 : at] == "[^"
+        elif letter == "[":
+            within = True
+        elif letter in "^$":
+            letter = "(?:)"
+        parts.append(letter)
+        at += 1
+    return "".join(parts)

@@ -60,7 +60,7 @@ def _unnoticed_signatures(problem: Problem) -> list[Mutant]:
     from sgldoctor.explain.answer import Explainer  # noqa: PLC0415 - only signatures need the engine
 
     explainer = Explainer([problem])
-    met = [(kind == "match", explainer.hits(example["text"])) for kind, example in texts_of(problem)]
+    met = [(kind == "match", explainer.scan_text(example["text"]).hits) for kind, example in texts_of(problem)]
     return [
         mutant
         for mutant in signature_mutants(problem)
@@ -77,7 +77,8 @@ def signature_mutants(problem: Problem) -> Iterator[Mutant]:
         for key in ("all", "any", "none"):
             patterns = getattr(signature, key)
             for which, pattern in enumerate(patterns):
-                changed = replace(signature, **{key: _without(patterns, which)})
+                parts: dict[str, Any] = {key: _without(patterns, which)}
+                changed = replace(signature, **parts)
                 if changed.all or changed.any:  # without any pattern it would be no signature
                     yield Mutant(
                         f"{place}.{key}: {pattern!r} dropped",
