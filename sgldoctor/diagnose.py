@@ -40,7 +40,7 @@ def diagnose(snapshot: Snapshot, problems: Iterable[Problem]) -> Diagnosis:
     return Diagnosis(
         checks=tuple(Check(problem.id, problem.subject, status) for problem, status in judged),
         findings=tuple(
-            _finding(problem, status, snapshot, causes.get(problem.id))
+            finding(problem, status, snapshot, causes.get(problem.id))
             for problem, status in judged
             if status in {Status.FOUND, Status.UNKNOWN}
         ),
@@ -119,7 +119,8 @@ def _causes(problems: list[Problem], found: set[str]) -> dict[str, str]:
     return causes
 
 
-def _finding(problem: Problem, status: Status, snapshot: Snapshot, explained_by: str | None) -> Finding:
+def finding(problem: Problem, status: Status, snapshot: Snapshot, explained_by: str | None) -> Finding:
+    """Return what a check that came out as found or unknown has to say."""
     items = _offending(problem, snapshot) if status is Status.FOUND else []
     item = items[0] if items else {}
     message = fill(problem.message, snapshot, item) if status is Status.FOUND and problem.message else None
@@ -201,9 +202,14 @@ def _command(template: str, snapshot: Snapshot, item: Mapping[str, Any]) -> str 
     """Return a command, or None where a value could mean something to a shell: names come from foreign files."""
     for name in PLACEHOLDER.findall(template):
         value = item.get(name[len(ITEM) :]) if name.startswith(ITEM) else snapshot.value(name)
-        if not name.startswith("command.") and not _SAFE.match(show(value)):
+        if not name.startswith("command.") and not safe(show(value)):
             return None
     return fill(template, snapshot, item)
+
+
+def safe(value: str) -> bool:
+    """Return whether a value means nothing to a shell."""
+    return bool(_SAFE.match(value))
 
 
 def fill(template: str, snapshot: Snapshot, item: Mapping[str, Any]) -> str | None:

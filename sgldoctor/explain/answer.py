@@ -1,21 +1,28 @@
-"""From a text to its explanation."""
+"""From what a text shows to its explanation: the root, filled with what the text, the tables and the machine tell."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sgldoctor.derive import derive
-from sgldoctor.diagnose import fill, fixes
+from sgldoctor.diagnose import fill, finding, fixes, judge, safe, test_truth
+from sgldoctor.explain import tables, told
 from sgldoctor.explain.model import Explanation, Match
-from sgldoctor.explain.rank import candidates, ranked
+from sgldoctor.explain.rank import Candidate, candidates, ranked
 from sgldoctor.explain.scan import Patterns, Scan
 from sgldoctor.explain.source import Block
+from sgldoctor.facts import label_of
+from sgldoctor.report.model import FilledFix, Status
+from sgldoctor.rules.conditions import all_of
+from sgldoctor.rules.model import Severity, Signature
+from sgldoctor.rules.parse import CAPTURE, PLACEHOLDER
 from sgldoctor.snapshot import Known, Snapshot
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterable
 
-    from sgldoctor.explain.rank import Candidate
     from sgldoctor.rules.model import Problem
 
 
@@ -24,17 +31,25 @@ class Explainer:
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         """Compile the signatures of the problems."""
-        self._problems = [problem for problem in problems if problem.signatures]
-        self._patterns = Patterns(self._problems)
+        self._problems = tuple(problems)
+        self._patterns = Patterns((s for problem in self._problems for s in problem.signatures), told.PATTERNS)
 
     def scan(self) -> Scan:
         """Return a scan that has seen nothing yet."""
         return Scan(self._patterns)
 
-    def explain(self, scan: Scan) -> Explanation:
-        """Return what a scan has shown so far."""
-        found = ranked(candidates(self._problems, scan.hits))
-        return Explanation(tuple(_match(candidate) for candidate in found))
+    def explain(self, scan: Scan, here: Snapshot | None = None) -> Explanation:
+        """Return what a scan has shown so far.
+
+        Args:
+            scan: what was seen in the text.
+            here: the machine and environment that it comes from, where they can be looked at.
+        """
+        facts = told.facts(scan.hits) | (dict(here.facts) if here else {})
+        snapshot = derive(Snapshot(facts))
+        found = [replace(c, confirmed=_confirmed(c.problem, snapshot)) for c in candidates(self._problems, scan.hits)]
+        behind = self._behind(found, snapshot) if facts else []
+        return Explanation(tuple(_match(candidate, snapshot) for candidate in ranked([*found, *behind])))
 
     def explain_text(self, text: str) -> Explanation:
         """Return what a text shows."""
@@ -46,23 +61,65 @@ class Explainer:
         scan.feed(Block(text.encode(), 1, whole=True))
         return scan
 
+    def _behind(self, found: list[Candidate], snapshot: Snapshot) -> list[Candidate]:
+        """Return problems that the facts prove and that explain what the text shows, though it does not say so."""
+        shown = {c.problem.id: c for c in found if c.problem.severity in {Severity.ERROR, Severity.WARNING}}
+        behind = []
+        for problem in self._problems if shown else ():
+            explained = [shown[name] for name in problem.consequences if name in shown]
+            if explained and problem.id not in shown and problem.confirmed and _confirmed(problem, snapshot):
+                behind.append(Candidate(problem, Signature(), explained[0].hits, confirmed=True))
+        return behind
 
-def _match(candidate: Candidate) -> Match:
+
+def _confirmed(problem: Problem, snapshot: Snapshot) -> bool | None:
+    """Return what the problem's own check says; None where it has none, or the facts do not decide it."""
+    if not problem.require:
+        return None
+    return {Status.FOUND: True, Status.OK: False}.get(judge(problem, snapshot))
+
+
+def _match(candidate: Candidate, snapshot: Snapshot) -> Match:
     problem = candidate.problem
     captures = {name: value for hit in reversed(candidate.hits) for name, value in hit.captures.items()}
-    facts = {f"capture.{name}": Known(value, "the text") for name, value in captures.items()}
-    snapshot = derive(Snapshot(facts))
-    message = fill(candidate.signature.message, snapshot, {}) if candidate.signature.message else None
-    lines = {hit.line.number: hit.line for hit in candidate.hits}
+    captures |= tables.added(captures, snapshot)
+    snapshot = snapshot.with_facts({f"{CAPTURE}{name}": Known(value, "the text") for name, value in captures.items()})
+    template = candidate.signature.message
+    message = fill(template, snapshot, {}) if template else None
+    cures = tuple(fixes(problem, snapshot, {}))
+    if candidate.confirmed:
+        seen = finding(problem, Status.FOUND, snapshot, None)
+        message = seen.message if problem.message else message
+        cures = seen.fixes
+    lines = {(hit.line.source, hit.line.number): hit.line for hit in candidate.hits}
     return Match(
         id=problem.id,
         title=problem.title,
         severity=problem.severity,
-        cause=fill(problem.cause, snapshot, {}) or problem.cause,
+        cause=fill(problem.cause, snapshot, {}) or _readable(problem.cause, snapshot),
         message=message or problem.title,
-        lines=tuple(lines[number] for number in sorted(lines)),
+        lines=tuple(lines[place] for place in lines),
         captures=captures,
-        fixes=tuple(fixes(problem, snapshot, {})),
-        confirmed=None,
+        fixes=cures or _general(problem, snapshot),
+        confirmed=candidate.confirmed,
         references=problem.references,
     )
+
+
+def _general(problem: Problem, snapshot: Snapshot) -> tuple[FilledFix, ...]:
+    """Return the first cure with words in place of what is not known."""
+    return tuple(
+        FilledFix(_readable(fix.text, snapshot), fix.command and _readable(fix.command, snapshot))
+        for fix in problem.fixes
+        if all_of(test_truth(test, snapshot) for test in fix.when) is not False
+    )[:1]
+
+
+def _readable(template: str, snapshot: Snapshot) -> str:
+    """Return a template filled, with words between angle brackets for what is not known."""
+
+    def shown(match: re.Match[str]) -> str:
+        filled = fill(match[0], snapshot, {})
+        return filled if filled and safe(filled) else f"<{label_of(match[1])}>"
+
+    return PLACEHOLDER.sub(shown, template)

@@ -22,11 +22,13 @@ class Candidate:
     signature: Signature
     hits: tuple[Hit, ...]
     """The first line of each pattern that matched, in the order of the patterns."""
+    confirmed: bool | None = None
+    """What the problem's own check says, by what is known of the machine."""
 
     @property
     def first(self) -> int:
         """The earliest line that speaks for the problem."""
-        return min(hit.line.number for hit in self.hits)
+        return min((hit.line.number for hit in self.hits), default=0)
 
     @property
     def specificity(self) -> tuple[int, int]:
@@ -60,15 +62,26 @@ def ranked(found: list[Candidate]) -> list[Candidate]:
     return sorted(
         found,
         key=lambda c: (
-            c.problem.severity is Severity.BENIGN,
-            c.problem.symptom,
-            c.problem.severity is Severity.INFO,
+            _tier(c),
             c.problem.id in explained,
+            c.confirmed is not True,
             c.first,
             tuple(-part for part in c.specificity),
             c.problem.id,
         ),
     )
+
+
+def _tier(candidate: Candidate) -> int:
+    """Return the rank of its kind: errors, warnings, what its check excludes, symptoms, notes, what is harmless."""
+    severity = candidate.problem.severity
+    if severity in {Severity.BENIGN, Severity.INFO}:
+        return 5 if severity is Severity.BENIGN else 4
+    if candidate.problem.symptom:
+        return 3
+    if candidate.confirmed is False:
+        return 2
+    return 1 if severity is Severity.WARNING else 0
 
 
 def _explained(found: list[Candidate]) -> set[str]:

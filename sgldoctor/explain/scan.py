@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from sgldoctor.explain.source import Block
-    from sgldoctor.rules.model import Problem, Signature
+    from sgldoctor.rules.model import Signature
 
 KEPT = 3
 """Lines that are kept for each pattern."""
@@ -45,17 +45,18 @@ class Hit:
 class Patterns:
     """All patterns of a set of problems, compiled into one automaton."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, signatures: Iterable[Signature], further: Iterable[str] = ()) -> None:
         """Compile every pattern.
 
         Args:
-            problems: the rules; those without signatures add nothing.
+            signatures: those of the rules.
+            further: patterns that belong to no rule.
 
         Raises:
             RulesError: together they need more memory than an automaton may take.
         """
-        known = dict.fromkeys(p for problem in problems for s in problem.signatures for p in patterns_of(s))
-        self._texts = [*known, _SENTINEL]
+        known = dict.fromkeys(pattern for signature in signatures for pattern in patterns_of(signature))
+        self._texts = [*dict.fromkeys((*known, *further)), _SENTINEL]
         self._set = re2.Set.SearchSet(_options())
         for text in self._texts:
             self._set.Add(_unanchored(text))

@@ -135,14 +135,14 @@ def _pieces(stream: BinaryIO, name: str | None, *, follow: bool) -> Iterator[byt
 def _reader(stream: BinaryIO, name: str | None, *, follow: bool) -> Callable[[int], bytes]:
     read = getattr(stream, "read1", stream.read)  # what is there now: a pipe may stay open for days
     if not follow or name is None:
-        return read  # type: ignore[no-any-return]
+        return read
 
     def wait(size: int) -> bytes:
         while not (data := read(size)):
             if os.stat(name).st_size < stream.tell():  # emptied by log rotation
                 stream.seek(0)
             time.sleep(_ASK_AGAIN)
-        return data  # type: ignore[no-any-return]
+        return data
 
     return wait
 

@@ -33,7 +33,7 @@ _GROUP = re.compile(r"\(\?P<([a-z][a-z0-9_]*)>")
 _ANY_GROUP = re.compile(r"\(\?P<([^>]*)>")
 
 DERIVED = {
-    "symbol": ("symbol_shown", "symbol_torch", "symbol_kernels"),
+    "symbol": ("symbol_shown", "symbol_torch", "symbol_direction", "symbol_kernels"),
     "library": ("library_apt", "library_dnf", "library_package"),
     "flag": ("flag_nearest", "flag_history"),
     "variable": ("variable_nearest", "variable_history"),

@@ -52,6 +52,19 @@ def problem_errors(problem: Problem) -> Iterator[str]:
     unknown_keys = set(problem.examples) - set(EXPECTED)
     if unknown_keys:
         yield f"{problem.path}: examples: unknown key {min(unknown_keys)!r}; known: {', '.join(EXPECTED)}"
+    yield from _shape_errors(problem)
+    if not problem.require:
+        return
+    for kind, expected in EXPECTED.items():
+        examples = [item for item in problem.examples.get(kind) or () if "facts" in item]
+        if not examples:
+            yield f"{problem.path}: examples.{kind}: a check needs at least one example with facts"
+        for example in examples:
+            yield from _example_errors(problem, kind, example, expected)
+
+
+def _shape_errors(problem: Problem) -> Iterator[str]:
+    """Yield examples that are neither facts nor a text that signatures judge."""
     if problem.signatures and not any(kind == "match" for kind, _ in texts_of(problem)):
         yield f"{problem.path}: examples.match: signatures need at least one example with a text"
     for kind in EXPECTED:
@@ -62,14 +75,6 @@ def problem_errors(problem: Problem) -> Iterator[str]:
                 yield f"{problem.path}: examples.{kind}[{number}]: a text is judged by signatures, as match or no_match"
             elif "text" in example and not isinstance(example["text"], str):
                 yield f"{problem.path}: examples.{kind}[{number}]: text must be a text, not {example['text']!r}"
-    if not problem.require:
-        return
-    for kind, expected in EXPECTED.items():
-        examples = [item for item in problem.examples.get(kind) or () if "facts" in item]
-        if not examples:
-            yield f"{problem.path}: examples.{kind}: a check needs at least one example with facts"
-        for example in examples:
-            yield from _example_errors(problem, kind, example, expected)
 
 
 def texts_of(problem: Problem) -> list[tuple[str, dict[str, Any]]]:
@@ -94,7 +99,7 @@ def text_errors(problems: tuple[Problem, ...], known: tuple[Problem, ...]) -> It
             ids = [match.id for match in explainer.explain_text(example["text"]).matches]
             place = f"{problem.path}: examples.{kind} ({example.get('name', 'no name')})"
             if kind == "match" and ids[:1] != [problem.id]:
-                yield f"{place}: expected to be explained first by this problem, came out as {', '.join(ids) or 'unknown'}"
+                yield f"{place}: expected to be explained first by this problem, not by {' '.join(ids[:3]) or 'none'}"
             elif kind == "no_match" and problem.id in ids:
                 yield f"{place}: expected not to match, came out as {', '.join(ids)}"
 
