@@ -62,11 +62,12 @@ class Explainer:
         return scan
 
     def _behind(self, found: list[Candidate], snapshot: Snapshot) -> list[Candidate]:
-        """Return problems that the facts prove and that explain what the text shows, though it does not say so."""
-        shown = {c.problem.id: c for c in found if c.problem.severity in {Severity.ERROR, Severity.WARNING}}
+        """Return problems that the facts prove and that explain a symptom in the text, which does not name them."""
+        shown = {c.problem.id: c for c in found}
+        symptoms = {c.problem.id: c for c in found if c.problem.symptom}
         behind = []
-        for problem in self._problems if shown else ():
-            explained = [shown[name] for name in problem.consequences if name in shown]
+        for problem in self._problems if symptoms else ():
+            explained = [symptoms[name] for name in problem.consequences if name in symptoms]
             if explained and problem.id not in shown and problem.confirmed and _confirmed(problem, snapshot):
                 behind.append(Candidate(problem, Signature(), explained[0].hits, confirmed=True))
         return behind
@@ -86,7 +87,7 @@ def _match(candidate: Candidate, snapshot: Snapshot) -> Match:
     snapshot = snapshot.with_facts({f"{CAPTURE}{name}": Known(value, "the text") for name, value in captures.items()})
     template = candidate.signature.message
     message = fill(template, snapshot, {}) if template else None
-    cures = tuple(fixes(problem, snapshot, {}))
+    cures: Iterable[FilledFix] = fixes(problem, snapshot, {})
     if candidate.confirmed:
         seen = finding(problem, Status.FOUND, snapshot, None)
         message = seen.message if problem.message else message
@@ -100,7 +101,7 @@ def _match(candidate: Candidate, snapshot: Snapshot) -> Match:
         message=message or problem.title,
         lines=tuple(lines[place] for place in lines),
         captures=captures,
-        fixes=cures or _general(problem, snapshot),
+        fixes=tuple({(fix.command or fix.text): fix for fix in cures}.values()) or _general(problem, snapshot),
         confirmed=candidate.confirmed,
         references=problem.references,
     )

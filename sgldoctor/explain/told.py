@@ -78,26 +78,21 @@ def facts(hits: Mapping[str, list[Hit]]) -> Facts:
 def places(hits: Mapping[str, list[Hit]]) -> Iterator[tuple[str, str]]:
     """Yield environments that the text names, each with a path in it that must exist if it is the same machine."""
     for hit in hits.get(PLACE, ()):
-        path = re.search(PLACE.replace("?P<place>", "?P<place>"), hit.line.text)
-        if path:
-            yield hit.captures["place"], path[0]
+        if path := re.search(PLACE, hit.line.text):
+            yield path["place"], path[0]
 
 
 def _torch_cuda(told: Facts) -> Facts:
-    """Return the CUDA of torch by its label, or of the release build."""
+    """Return the CUDA of torch: as the text says, by torch's label, or of the release build."""
     torch = told.get("package.torch")
-    if "torch.cuda" in told or not isinstance(torch, Known):
-        return {}
-    version = str(torch.value)
-    if label := _LABEL.search(version):
-        return {
-            "torch.cuda": Known(f"{label[1]}.{label[2]}", torch.source),
-            "torch.backend": Known("cuda", torch.source),
-        }
-    build = torch_build(version)
-    if not build:
-        return {}
-    return {"torch.cuda": Known(str(build["cuda"]), "torch_builds.yaml"), "torch.backend": Known("cuda", torch.source)}
+    cuda = told.get("torch.cuda")
+    if cuda is None and isinstance(torch, Known):
+        version = str(torch.value)
+        if label := _LABEL.search(version):
+            cuda = Known(f"{label[1]}.{label[2]}", torch.source)
+        elif build := torch_build(version):
+            cuda = Known(str(build["cuda"]), "torch_builds.yaml")
+    return {"torch.cuda": cuda, "torch.backend": Known("cuda", "the text")} if cuda else {}
 
 
 def _family(values: dict[str, dict[str, int]]) -> Facts:
