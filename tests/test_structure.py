@@ -19,9 +19,21 @@ ARROWS = {
     "binary": set(),
     "facts": {"errors"},
     "snapshot": {"errors", "facts"},
-    "rules": {"errors", "facts", "snapshot", "derive", "diagnose", "report"},
+    "rules": {"errors", "facts", "snapshot", "derive", "diagnose", "explain", "report"},
+    "explain": {"binary", "derive", "diagnose", "errors", "facts", "report", "rules", "snapshot"},
     "derive": {"binary", "gpu_code", "rules", "snapshot", "facts"},
-    "report": {"diagnose", "gpu_code", "inspection", "matrix", "errors", "redact", "rules", "snapshot", "facts"},
+    "report": {
+        "diagnose",
+        "explain",
+        "gpu_code",
+        "inspection",
+        "matrix",
+        "errors",
+        "redact",
+        "rules",
+        "snapshot",
+        "facts",
+    },
     "diagnose": {"facts", "report", "rules", "snapshot"},
     "matrix": {"gpu_code", "rules"},
     "simulate": {"errors", "rules", "snapshot"},
@@ -31,6 +43,7 @@ ARROWS = {
     "refresh": {"binary", "errors", "rules", "system"},
     "api": {"derive", "diagnose", "errors", "probes", "report", "rules", "snapshot", "system"},
     "cli": {
+        "explain",
         "matrix",
         "api",
         "errors",
@@ -47,7 +60,7 @@ ARROWS = {
         "system",
     },
 }
-PURE = {"diagnose", "derive", "simulate", "rules", "gpu_code", "snapshot", "facts"}
+PURE = {"diagnose", "derive", "explain", "simulate", "rules", "gpu_code", "snapshot", "facts"}
 NEVER_IN_PURE = {"typer", "rich", "subprocess", "socket", "psutil", "pynvml", "requests"}
 
 

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 
-def command(name: Annotated[str, typer.Argument(help="Which document: check, inspect.")] = "check") -> None:
+def command(
+    name: Annotated[str, typer.Argument(help="Which document: check, explain, inspect, telemetry.")] = "check",
+) -> None:
     """Print the JSON Schema of a report, such as the one of check --json."""
     from sgldoctor.report.schema import schema_text  # noqa: PLC0415 - keeps --help fast
 

@@ -9,13 +9,13 @@ from sgldoctor.derive import derive
 from sgldoctor.diagnose import fill, finding, fixes, judge, safe, test_truth
 from sgldoctor.explain import tables, told
 from sgldoctor.explain.model import Explanation, Match
-from sgldoctor.explain.rank import Candidate, candidates, ranked
+from sgldoctor.explain.rank import Candidate, candidates, nearest, ranked
 from sgldoctor.explain.scan import Patterns, Scan
 from sgldoctor.explain.source import Block
 from sgldoctor.facts import label_of
 from sgldoctor.report.model import FilledFix, Status
 from sgldoctor.rules.conditions import all_of
-from sgldoctor.rules.model import Severity, Signature
+from sgldoctor.rules.model import Signature
 from sgldoctor.rules.parse import CAPTURE, PLACEHOLDER
 from sgldoctor.snapshot import Known, Snapshot
 
@@ -49,7 +49,17 @@ class Explainer:
         snapshot = derive(Snapshot(facts))
         found = [replace(c, confirmed=_confirmed(c.problem, snapshot)) for c in candidates(self._problems, scan.hits)]
         behind = self._behind(found, snapshot) if facts else []
-        return Explanation(tuple(_match(candidate, snapshot) for candidate in ranked([*found, *behind])))
+        order = ranked([*found, *behind])
+        if not order:
+            near = [(problem.id, problem.title) for problem in nearest(self._problems, scan.hits)[:3]]
+            return Explanation((), tuple(near), tuple(hit.line for hit in scan.hits.get(told.ERROR, ())))
+        return Explanation(tuple(_match(c, snapshot, self._leading_to(c.problem)) for c in order))
+
+    def _leading_to(self, problem: Problem) -> tuple[str, ...]:
+        """Return the titles of what may be behind a symptom."""
+        if not problem.symptom:
+            return ()
+        return tuple(other.title for other in self._problems if problem.id in other.consequences)
 
     def explain_text(self, text: str) -> Explanation:
         """Return what a text shows."""
@@ -80,7 +90,7 @@ def _confirmed(problem: Problem, snapshot: Snapshot) -> bool | None:
     return {Status.FOUND: True, Status.OK: False}.get(judge(problem, snapshot))
 
 
-def _match(candidate: Candidate, snapshot: Snapshot) -> Match:
+def _match(candidate: Candidate, snapshot: Snapshot, possible: tuple[str, ...]) -> Match:
     problem = candidate.problem
     captures = {name: value for hit in reversed(candidate.hits) for name, value in hit.captures.items()}
     captures |= tables.added(captures, snapshot)
@@ -104,6 +114,7 @@ def _match(candidate: Candidate, snapshot: Snapshot) -> Match:
         fixes=tuple({(fix.command or fix.text): fix for fix in cures}.values()) or _general(problem, snapshot),
         confirmed=candidate.confirmed,
         references=problem.references,
+        possible=possible,
     )
 
 

@@ -38,6 +38,8 @@ class Match:
     fixes: tuple[FilledFix, ...]
     confirmed: bool | None
     references: tuple[str, ...]
+    possible: tuple[str, ...] = ()
+    """Where it is a symptom: titles of the problems that lead to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,10 @@ class Explanation:
     """What a text shows, the most likely root first."""
 
     matches: tuple[Match, ...]
+    nearest: tuple[tuple[str, str], ...] = ()
+    """Id and title of problems of which a part was seen, where nothing was recognised."""
+    errors: tuple[Line, ...] = ()
+    """The first lines that name an error."""
 
     @property
     def meaning(self) -> Meaning:
@@ -52,6 +58,11 @@ class Explanation:
         if not self.matches:
             return Meaning.UNKNOWN
         return Meaning.BENIGN if self.matches[0].severity.value == "benign" else Meaning.EXPLAINED
+
+    @property
+    def first(self) -> str:
+        """Id of the problem that is the answer; empty where nothing is wrong, as far as is known."""
+        return self.matches[0].id if self.meaning is Meaning.EXPLAINED else ""
 
     @property
     def exit_code(self) -> ExitCode:

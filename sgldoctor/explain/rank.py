@@ -47,6 +47,20 @@ def candidates(problems: Iterable[Problem], hits: Mapping[str, list[Hit]]) -> li
     return found
 
 
+def nearest(problems: Iterable[Problem], hits: Mapping[str, list[Hit]]) -> list[Problem]:
+    """Return the problems of whose signatures a part is met, the largest parts first."""
+    parts: list[tuple[float, Problem]] = []
+    for problem in problems:
+        shares = [
+            sum(pattern in hits for pattern in signature.all) / len(signature.all)
+            for signature in problem.signatures
+            if signature.all
+        ]
+        if any(shares):
+            parts.append((max(shares), problem))
+    return [problem for _, problem in sorted(parts, key=lambda part: (-part[0], part[1].id))]
+
+
 def _met(problem: Problem, signature: Signature, hits: Mapping[str, list[Hit]]) -> Candidate | None:
     if any(pattern in hits for pattern in signature.none) or any(pattern not in hits for pattern in signature.all):
         return None

@@ -24,6 +24,8 @@ _PYTHON = r"python(?P<value>3\.\d+)/(?:site|dist)-packages/"
 _SEVERAL = "gpu.name"
 PLACE = r"(?P<place>/[^\s:'\",()]*)/lib(?:64)?/python3\.\d+/(?:site|dist)-packages/(?P<module>\w+)"
 """A package in an environment: the folder of the environment, and what lies in it."""
+ERROR = r"^[\w.]*(?:Error|Exception)\b(?:: \S|$)|\bERROR\b|\b[Ee]rror: \S"
+"""What a line looks like that names an error."""
 
 _SPELLINGS: dict[str, str] = {
     **{
@@ -49,6 +51,7 @@ _SPELLINGS: dict[str, str] = {
     r"Your (?P<value>NVIDIA [\w .-]+?) GPU has compute capability": _SEVERAL,
     r"^- Compute capability: (?P<value>\d{2,3})\b": "gpu.capability",
     PLACE: "place",
+    ERROR: "error",
 }
 PATTERNS = tuple(_SPELLINGS)
 """Patterns that are searched beside those of the rules."""
