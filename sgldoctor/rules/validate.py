@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from sgldoctor.explain.answer import Explainer
     from sgldoctor.rules.model import Problem
 
 EXPECTED = {
@@ -39,8 +40,11 @@ def validate_rules(paths: tuple[Path, ...]) -> tuple[int, int]:
         load_problems(paths)  # ids and consequences, together with the shipped rules
     errors = [error for problem in problems for error in problem_errors(problem)]
     if not errors and any(texts_of(problem) for problem in problems):
-        others = {problem.id: problem for problem in load_problems(paths)}
-        errors = list(text_errors(problems, tuple({**others, **{p.id: p for p in problems}}.values())))
+        from sgldoctor.explain.answer import Explainer  # noqa: PLC0415 - only signatures need the engine
+
+        known = {problem.id: problem for problem in (*load_problems(paths), *problems)}
+        explainer = Explainer(known.values())
+        errors = [error for problem in problems for error in text_errors(problem, explainer)]
     if errors:
         raise RulesError(errors)
     return len(problems), sum(len(problem.examples.get(kind) or ()) for problem in problems for kind in EXPECTED)
@@ -84,24 +88,20 @@ def texts_of(problem: Problem) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def text_errors(problems: tuple[Problem, ...], known: tuple[Problem, ...]) -> Iterator[str]:
+def text_errors(problem: Problem, explainer: Explainer) -> Iterator[str]:
     """Yield the texts that are not explained first by their own problem, and near misses that are matched.
 
     Args:
-        problems: whose examples are judged.
-        known: all problems that take part in the ranking.
+        problem: whose examples are judged.
+        explainer: knows all problems that take part in the ranking.
     """
-    from sgldoctor.explain.answer import Explainer  # noqa: PLC0415 - only signatures need the engine
-
-    explainer = Explainer(known)
-    for problem in problems:
-        for kind, example in texts_of(problem):
-            ids = [match.id for match in explainer.explain_text(example["text"]).matches]
-            place = f"{problem.path}: examples.{kind} ({example.get('name', 'no name')})"
-            if kind == "match" and ids[:1] != [problem.id]:
-                yield f"{place}: expected to be explained first by this problem, not by {' '.join(ids[:3]) or 'none'}"
-            elif kind == "no_match" and problem.id in ids:
-                yield f"{place}: expected not to match, came out as {', '.join(ids)}"
+    for kind, example in texts_of(problem):
+        ids = [match.id for match in explainer.explain_text(example["text"]).matches]
+        place = f"{problem.path}: examples.{kind} ({example.get('name', 'no name')})"
+        if kind == "match" and ids[:1] != [problem.id]:
+            yield f"{place}: expected to be explained first by this problem, not by {' '.join(ids[:3]) or 'none'}"
+        elif kind == "no_match" and problem.id in ids:
+            yield f"{place}: expected not to match, came out as {', '.join(ids)}"
 
 
 def example_status(problem: Problem, example: dict[str, Any]) -> Status:
