@@ -109,10 +109,10 @@ def command(  # noqa: PLR0913 - one for each option
 
         raise typer.Exit(sum_up(inputs, as_json=format_ is Format.JSON))
     from sgldoctor.explain.answer import Explainer  # noqa: PLC0415
-    from sgldoctor.rules.load import load_problems  # noqa: PLC0415
+    from sgldoctor.rules.book import open_book  # noqa: PLC0415
 
     place = Place(env=env, venv=venv, python=python, saved=from_)
-    explainer = Explainer(load_problems(tuple(Path(path) for path in rules or ())))
+    explainer = Explainer(open_book(tuple(Path(path) for path in rules or ())))
     scan = explainer.scan()
     told = ""
     for _ in _read(inputs, scan):

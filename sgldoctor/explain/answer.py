@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sgldoctor.derive import derive
 from sgldoctor.diagnose import fill, finding, fixes, judge, safe, test_truth
 from sgldoctor.explain import tables, told
 from sgldoctor.explain.model import Explanation, Match
-from sgldoctor.explain.rank import Candidate, candidates, nearest, ranked
+from sgldoctor.explain.rank import Candidate, met, ranked, share
 from sgldoctor.explain.scan import Patterns, Scan
 from sgldoctor.explain.source import Block
 from sgldoctor.facts import label_of
@@ -23,16 +22,18 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Iterable
 
+    from sgldoctor.rules.book import Book
     from sgldoctor.rules.model import Problem
 
 
 class Explainer:
     """A set of problems, compiled once, to which any number of texts may be shown."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, book: Book) -> None:
         """Compile the signatures of the problems."""
-        self._problems = tuple(problems)
-        self._patterns = Patterns((s for problem in self._problems for s in problem.signatures), told.PATTERNS)
+        self._book = book
+        self._outlines = [outline for outline in book.outlines.values() if outline.signatures]
+        self._patterns = Patterns((s for outline in self._outlines for s in outline.signatures), told.PATTERNS)
 
     def scan(self) -> Scan:
         """Return a scan that has seen nothing yet."""
@@ -47,19 +48,26 @@ class Explainer:
         """
         facts = told.facts(scan.hits) | (dict(here.facts) if here else {})
         snapshot = derive(Snapshot(facts))
-        found = [replace(c, confirmed=_confirmed(c.problem, snapshot)) for c in candidates(self._problems, scan.hits)]
-        behind = self._behind(found, snapshot) if facts else []
-        order = ranked([*found, *behind])
+        found = [
+            Candidate(problem, *lines, confirmed=_confirmed(problem, snapshot))
+            for outline in self._outlines
+            if (lines := met(outline.signatures, scan.hits)) and (problem := self._book[outline.id])
+        ]
+        order = ranked([*found, *(self._behind(found, snapshot) if facts else ())])
         if not order:
-            near = [(problem.id, problem.title) for problem in nearest(self._problems, scan.hits)[:3]]
-            return Explanation((), tuple(near), tuple(hit.line for hit in scan.hits.get(told.ERROR, ())))
+            return Explanation((), self._nearest(scan), tuple(hit.line for hit in scan.hits.get(told.ERROR, ())))
         return Explanation(tuple(_match(c, snapshot, self._leading_to(c.problem)) for c in order))
+
+    def _nearest(self, scan: Scan) -> tuple[tuple[str, str], ...]:
+        shares = [(share(outline.signatures, scan.hits), outline) for outline in self._outlines]
+        best = sorted((pair for pair in shares if pair[0]), key=lambda pair: (-pair[0], pair[1].id))
+        return tuple((outline.id, outline.title) for _, outline in best[:3])
 
     def _leading_to(self, problem: Problem) -> tuple[str, ...]:
         """Return the titles of what may be behind a symptom."""
         if not problem.symptom:
             return ()
-        return tuple(other.title for other in self._problems if problem.id in other.consequences)
+        return tuple(outline.title for outline in self._book.outlines.values() if problem.id in outline.consequences)
 
     def explain_text(self, text: str) -> Explanation:
         """Return what a text shows."""
@@ -73,13 +81,15 @@ class Explainer:
 
     def _behind(self, found: list[Candidate], snapshot: Snapshot) -> list[Candidate]:
         """Return problems that the facts prove and that explain a symptom in the text, which does not name them."""
-        shown = {c.problem.id: c for c in found}
+        shown = {c.problem.id for c in found}
         symptoms = {c.problem.id: c for c in found if c.problem.symptom}
         behind = []
-        for problem in self._problems if symptoms else ():
-            explained = [symptoms[name] for name in problem.consequences if name in symptoms]
-            if explained and problem.id not in shown and problem.confirmed and _confirmed(problem, snapshot):
-                behind.append(Candidate(problem, Signature(), explained[0].hits, confirmed=True))
+        for outline in self._book.outlines.values() if symptoms else ():
+            explained = [symptoms[name] for name in outline.consequences if name in symptoms]
+            if explained and outline.id not in shown:
+                problem = self._book[outline.id]
+                if problem.confirmed and _confirmed(problem, snapshot):
+                    behind.append(Candidate(problem, Signature(), explained[0].hits, confirmed=True))
         return behind
 
 

@@ -30,44 +30,30 @@ class Candidate:
         """The earliest line that speaks for the problem."""
         return min((hit.line.number for hit in self.hits), default=0)
 
-    @property
-    def specificity(self) -> tuple[int, int]:
-        """How many patterns it takes, and how long they are."""
-        patterns = self.signature.all
-        return len(patterns), sum(map(len, patterns))
+
+def met(signatures: Iterable[Signature], hits: Mapping[str, list[Hit]]) -> tuple[Signature, tuple[Hit, ...]] | None:
+    """Return the most specific signature that is met, with the first line of each of its patterns; None: none is."""
+    found = [(signature, lines) for signature in signatures if (lines := _lines(signature, hits))]
+    return max(found, key=lambda pair: _specificity(pair[0]), default=None)
 
 
-def candidates(problems: Iterable[Problem], hits: Mapping[str, list[Hit]]) -> list[Candidate]:
-    """Return the problems whose signatures are met, each once, by its most specific signature."""
-    found = []
-    for problem in problems:
-        met = [c for signature in problem.signatures if (c := _met(problem, signature, hits))]
-        if met:
-            found.append(max(met, key=lambda candidate: candidate.specificity))
-    return found
+def share(signatures: Iterable[Signature], hits: Mapping[str, list[Hit]]) -> float:
+    """Return which part of the patterns of the nearest signature is met, from 0 to 1."""
+    return max((sum(p in hits for p in s.all) / len(s.all) for s in signatures if s.all), default=0.0)
 
 
-def nearest(problems: Iterable[Problem], hits: Mapping[str, list[Hit]]) -> list[Problem]:
-    """Return the problems of whose signatures a part is met, the largest parts first."""
-    parts: list[tuple[float, Problem]] = []
-    for problem in problems:
-        shares = [
-            sum(pattern in hits for pattern in signature.all) / len(signature.all)
-            for signature in problem.signatures
-            if signature.all
-        ]
-        if any(shares):
-            parts.append((max(shares), problem))
-    return [problem for _, problem in sorted(parts, key=lambda part: (-part[0], part[1].id))]
-
-
-def _met(problem: Problem, signature: Signature, hits: Mapping[str, list[Hit]]) -> Candidate | None:
+def _lines(signature: Signature, hits: Mapping[str, list[Hit]]) -> tuple[Hit, ...]:
     if any(pattern in hits for pattern in signature.none) or any(pattern not in hits for pattern in signature.all):
-        return None
+        return ()
     some = [pattern for pattern in signature.any if pattern in hits]
     if signature.any and not some:
-        return None
-    return Candidate(problem, signature, tuple(hits[pattern][0] for pattern in (*signature.all, *some)))
+        return ()
+    return tuple(hits[pattern][0] for pattern in (*signature.all, *some))
+
+
+def _specificity(signature: Signature) -> tuple[int, int]:
+    """Return how many patterns it takes, and how long they are."""
+    return len(signature.all), sum(map(len, signature.all))
 
 
 def ranked(found: list[Candidate]) -> list[Candidate]:
@@ -80,7 +66,7 @@ def ranked(found: list[Candidate]) -> list[Candidate]:
             c.problem.id in explained,
             c.confirmed is not True,
             c.first,
-            tuple(-part for part in c.specificity),
+            tuple(-part for part in _specificity(c.signature)),
             c.problem.id,
         ),
     )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from sgldoctor.binary.names import demangled
 from sgldoctor.rules import knowledge
 
 if TYPE_CHECKING:
@@ -30,6 +28,8 @@ def added(captures: Mapping[str, str], snapshot: Snapshot) -> dict[str, str]:
 
 
 def _symbol(symbol: str, _snapshot: Snapshot) -> Iterator[tuple[str, str | None]]:
+    from sgldoctor.binary.names import demangled  # noqa: PLC0415 - only a symbol needs it
+
     yield "shown", demangled(symbol)
     exporting = knowledge.torch_exporting([symbol], None)
     if not exporting:
@@ -75,6 +75,8 @@ def _nearest(
     word: str, rows: Mapping[str, dict[str, list[list[str]]]], releases: list[str], release: str | None
 ) -> str | None:
     """Return the nearest name that this release, or the newest one, knows."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only a flag or a variable needs it
+
     at = releases.index(release) if release in releases else len(releases) - 1
     there = [name for name, row in rows.items() if name != word and _has(row, at, releases)]
     return next(iter(get_close_matches(word, there, n=1, cutoff=0.6)), None)

@@ -14,7 +14,7 @@ from packaging.version import Version
 
 from sgldoctor.derive import derive
 from sgldoctor.diagnose import judge
-from sgldoctor.explain.rank import candidates
+from sgldoctor.explain.rank import met
 from sgldoctor.facts import Kind
 from sgldoctor.rules.conditions import RecordConditions, specifier_of
 from sgldoctor.rules.validate import EXPECTED, example_snapshot, texts_of
@@ -58,13 +58,14 @@ def _unnoticed_signatures(problem: Problem) -> list[Mutant]:
     if not problem.signatures:
         return []
     from sgldoctor.explain.answer import Explainer  # noqa: PLC0415 - only signatures need the engine
+    from sgldoctor.rules.book import Book  # noqa: PLC0415
 
-    explainer = Explainer([problem])
-    met = [(kind == "match", explainer.scan_text(example["text"]).hits) for kind, example in texts_of(problem)]
+    explainer = Explainer(Book({}, [problem]))
+    seen = [(kind == "match", explainer.scan_text(example["text"]).hits) for kind, example in texts_of(problem)]
     return [
         mutant
         for mutant in signature_mutants(problem)
-        if all(bool(candidates([mutant.problem], hits)) is wanted for wanted, hits in met)
+        if all((met(mutant.problem.signatures, hits) is not None) is wanted for wanted, hits in seen)
     ]
 
 

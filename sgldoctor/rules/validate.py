@@ -41,9 +41,10 @@ def validate_rules(paths: tuple[Path, ...]) -> tuple[int, int]:
     errors = [error for problem in problems for error in problem_errors(problem)]
     if not errors and any(texts_of(problem) for problem in problems):
         from sgldoctor.explain.answer import Explainer  # noqa: PLC0415 - only signatures need the engine
+        from sgldoctor.rules.book import Book  # noqa: PLC0415
 
         known = {problem.id: problem for problem in (*load_problems(paths), *problems)}
-        explainer = Explainer(known.values())
+        explainer = Explainer(Book({}, known.values()))
         errors = [error for problem in problems for error in text_errors(problem, explainer)]
     if errors:
         raise RulesError(errors)

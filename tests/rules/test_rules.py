@@ -6,6 +6,7 @@ import pytest
 
 from sgldoctor.diagnose import diagnose
 from sgldoctor.explain.answer import Explainer
+from sgldoctor.rules.book import Book
 from sgldoctor.rules.load import consequence_errors, read_problems, rules_folder
 from sgldoctor.rules.model import Problem
 from sgldoctor.rules.mutate import survivors
@@ -14,7 +15,7 @@ from sgldoctor.rules.validate import example_snapshot, problem_errors, text_erro
 
 PROBLEMS = read_problems((rules_folder() / "problems",), examples=True)
 
-EXPLAINER = Explainer(PROBLEMS)
+EXPLAINER = Explainer(Book({}, PROBLEMS))
 
 each_problem = pytest.mark.parametrize("problem", PROBLEMS, ids=[problem.id for problem in PROBLEMS])
 
