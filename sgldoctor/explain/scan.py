@@ -105,7 +105,7 @@ class Scan:
         for pattern in patterns:
             kept = self.hits.setdefault(pattern, [])
             if len(kept) < KEPT and not (kept and kept[-1].line.is_at(line)):
-                found = _compiled(pattern).search(line.text)
+                found = compiled(pattern).search(line.text)
                 if found:
                     kept.append(Hit(line, {k: v for k, v in found.groupdict().items() if v is not None}))
             if not kept:
@@ -131,8 +131,8 @@ def patterns_of(signature: Signature) -> tuple[str, ...]:
 
 def _lines_with(pattern: str, data: bytes) -> Iterator[tuple[int, int]]:
     """Yield where the lines begin and end in which a pattern is found; of a long line, what is around the match."""
-    compiled, at = _compiled(_unanchored(pattern)), 0
-    while at < len(data) and (found := compiled.search(data, at)):
+    loose, at = compiled(_unanchored(pattern)), 0
+    while at < len(data) and (found := loose.search(data, at)):
         start = max(data.rfind(b"\n", 0, found.start()) + 1, found.start() - _AROUND)
         end = data.find(b"\n", found.end())
         end = min(len(data) if end < 0 else end, found.end() + _AROUND)
@@ -151,7 +151,12 @@ def _as_utf8(data: bytes) -> bytes:
 _COMPILED: dict[str, re2._Regexp] = {}
 
 
-def _compiled(pattern: str) -> re2._Regexp:
+def compiled(pattern: str) -> re2._Regexp:
+    """Return a pattern, compiled once, that never matches across lines.
+
+    Raises:
+        re2.error: it is none.
+    """
     if pattern not in _COMPILED:
         _COMPILED[pattern] = re2.compile(pattern, _options())
     return _COMPILED[pattern]

@@ -154,16 +154,20 @@ def _is_unknown(value: Any) -> bool:  # noqa: ANN401 - any YAML value
 
 
 def _pattern_errors(problem: Problem) -> Iterator[str]:
-    """Yield patterns that RE2, which matches in linear time, does not compile."""
+    """Yield patterns that RE2, which matches in linear time, does not compile, and those that match any line."""
     if not problem.signatures:
         return
     import re2  # noqa: PLC0415 - only rules with signatures need the engine
 
+    from sgldoctor.explain.scan import compiled  # noqa: PLC0415
+
     for number, signature in enumerate(problem.signatures, start=1):
         for key in ("all", "any", "none"):
             for pattern in getattr(signature, key):
+                place = f"{problem.path}: signatures[{number}].{key}: {pattern!r}"
                 try:
-                    re2.compile(pattern)
+                    if compiled(pattern).search(""):
+                        yield f"{place} matches an empty line, and so every line"
                 except re2.error as error:
                     reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error
-                    yield f"{problem.path}: signatures[{number}].{key}: {pattern!r} does not compile: {reason}"
+                    yield f"{place} does not compile: {reason}"
