@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sgldoctor.errors import UsageError
+from sgldoctor.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,13 +115,19 @@ def command(  # noqa: PLR0913 - one for each option
     explainer = Explainer(open_book(tuple(Path(path) for path in rules or ())))
     scan = explainer.scan()
     told = ""
-    for _ in _read(inputs, scan):
-        if follow and (now := explainer.explain(scan, place.snapshot(scan))).first not in {"", told}:
-            told = now.first
-            _write(now, format_, everything=everything)
+    broken = None
+    try:
+        for _ in _read(inputs, scan):
+            if follow and (now := explainer.explain(scan, place.snapshot(scan))).first not in {"", told}:
+                told = now.first
+                _write(now, format_, everything=everything)
+    except InputError as error:  # what could be read before is told before
+        broken = error
     explanation = explainer.explain(scan, place.snapshot(scan))
-    if not told or explanation.first != told:
+    if (not told or explanation.first != told) and (explanation.first or not broken):
         _write(explanation, format_, everything=everything)
+    if broken:
+        raise broken
     raise typer.Exit(int(explanation.exit_code))
 
 
@@ -129,7 +135,7 @@ def _read(inputs: list[Source], scan: Scan) -> Iterator[None]:
     """Judge the inputs block by block; Ctrl-C ends them, and what was seen until then stands.
 
     Raises:
-        InputError: one of them cannot be read; where something was seen before, that is said first.
+        InputError: one of them cannot be read.
     """
     try:
         for source in inputs:

@@ -31,7 +31,7 @@ MOST_WRAPPED = 8
 
 _TERMINAL = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])"  # colours, titles, cursor
-    r"|(?<![\w\]])\[(?:0|[0-9]{1,2}(?:;[0-9]{1,3})*)m"  # colours whose escape character was lost in copying
+    r"|(?<![\w\]])\[(?:0|[0-9]{1,2}(?:;[0-9]{1,3})*)m|\[0?m(?=\s|$)"  # colours without their escape character
 )
 _BREAK = re.compile(r"\r\n|\n|\r")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")

@@ -66,7 +66,7 @@ class Patterns:
             raise RulesError(
                 ["the patterns of the signatures are too many or too large to be searched at once"]
             ) from None
-        if self.matching(_SENTINEL.encode()) != [_SENTINEL]:
+        if _SENTINEL not in self.matching(_SENTINEL.encode()):
             raise RulesError(
                 ["the patterns of the signatures need too much memory; simplify .{n,m} in those of --rules"]
             )

@@ -141,7 +141,8 @@ def _reader(stream: BinaryIO, name: str | None, *, follow: bool) -> Callable[[in
         while not (data := read(size)):
             if os.stat(name).st_size < stream.tell():  # emptied by log rotation
                 stream.seek(0)
-            time.sleep(_ASK_AGAIN)
+            else:
+                time.sleep(_ASK_AGAIN)
         return data
 
     return wait
