@@ -53,7 +53,8 @@ class Explainer:
             for outline in self._outlines
             if (lines := met(outline.signatures, scan.hits)) and (problem := self._book[outline.id])
         ]
-        order = ranked([*found, *(self._behind(found, snapshot) if facts else ())])
+        behind = self._behind(found, snapshot) if facts else ()
+        order = ranked([*found, *behind], {name: item.consequences for name, item in self._book.outlines.items()})
         if not order:
             return Explanation((), self._nearest(scan), tuple(hit.line for hit in scan.hits.get(told.ERROR, ())))
         return Explanation(tuple(_match(c, snapshot, self._leading_to(c.problem)) for c in order))

@@ -56,9 +56,14 @@ def _specificity(signature: Signature) -> tuple[int, int]:
     return len(signature.all), sum(map(len, signature.all))
 
 
-def ranked(found: list[Candidate]) -> list[Candidate]:
-    """Return the candidates, the most likely root first."""
-    explained = _explained(found)
+def ranked(found: list[Candidate], leads_to: Mapping[str, tuple[str, ...]]) -> list[Candidate]:
+    """Return the candidates, the most likely root first.
+
+    Args:
+        found: in any order.
+        leads_to: the consequences of every problem, also of those that were not found.
+    """
+    explained = _explained([candidate.problem.id for candidate in found], leads_to)
     return sorted(
         found,
         key=lambda c: (
@@ -84,15 +89,13 @@ def _tier(candidate: Candidate) -> int:
     return 1 if severity is Severity.WARNING else 0
 
 
-def _explained(found: list[Candidate]) -> set[str]:
-    """Return the ids of problems that another one here explains away, through any depth."""
-    by_id = {candidate.problem.id: candidate.problem for candidate in found}
+def _explained(found: list[str], leads_to: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """Return what follows from the problems that were found, through any depth."""
     explained: set[str] = set()
-    todo = [name for problem in by_id.values() for name in problem.consequences]
+    todo = [name for identity in found for name in leads_to[identity]]
     while todo:
         name = todo.pop()
         if name not in explained:
             explained.add(name)
-            if name in by_id:
-                todo.extend(by_id[name].consequences)
-    return explained & set(by_id)
+            todo.extend(leads_to.get(name, ()))
+    return explained
