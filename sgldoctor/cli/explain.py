@@ -123,6 +123,8 @@ def command(  # noqa: PLR0913 - one for each option
                 _write(now, format_, everything=everything)
     except InputError as error:  # what could be read before is told before
         broken = error
+    except KeyboardInterrupt:
+        sys.stderr.write("sgldoctor: interrupted; this is what was seen until then.\n")
     explanation = explainer.explain(scan, place.snapshot(scan))
     if (not told or explanation.first != told) and (explanation.first or not broken):
         _write(explanation, format_, everything=everything)
@@ -132,18 +134,15 @@ def command(  # noqa: PLR0913 - one for each option
 
 
 def _read(inputs: list[Source], scan: Scan) -> Iterator[None]:
-    """Judge the inputs block by block; Ctrl-C ends them, and what was seen until then stands.
+    """Judge the inputs block by block.
 
     Raises:
         InputError: one of them cannot be read.
     """
-    try:
-        for source in inputs:
-            for block in source.blocks():
-                scan.feed(block, source.name if len(inputs) > 1 else None)
-                yield
-    except KeyboardInterrupt:
-        sys.stderr.write("sgldoctor: interrupted; this is what was seen until then.\n")
+    for source in inputs:
+        for block in source.blocks():
+            scan.feed(block, source.name if len(inputs) > 1 else None)
+            yield
 
 
 def _write(explanation: Explanation, format_: Format, *, everything: bool) -> None:

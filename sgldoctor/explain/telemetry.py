@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 
-_LINE = re.compile(r"(?:(Decode)|Prefill|new fill) batch\b.*|gen throughput \(token/s\).*")
+_LINE = re.compile(r"(?:Decode|Prefill|new fill) batch\b.*|.*gen throughput \(token/s\).*")
 _FIELD = re.compile(r"(#?[A-Za-z][A-Za-z_ -]*(?: \(token/s\))?): (True|False|\d+(?:\.\d+)?)")
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)")
 _RANK = re.compile(r"\b(DP\d+)\b")
@@ -66,7 +66,7 @@ class Telemetry:
         if not found:
             return
         values = {_NAMES.get(name.strip(), name.strip()): value for name, value in _FIELD.findall(found[0])}
-        decode = found[1] is not None or "gen throughput" in values
+        decode = found[0].startswith("Decode") or "gen throughput" in values
         numbers = {name: float(value) for name, value in values.items() if value not in {"True", "False"}}
         if not numbers:
             return
