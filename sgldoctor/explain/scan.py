@@ -7,6 +7,7 @@ A short text is judged line by line instead, also with lines joined again that a
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -31,6 +32,8 @@ _AROUND = 8 << 10
 _TRIES, _PATIENCE = 200, 1000
 """Places in a block at which a pattern is tried before the next block has its turn: a tenth of them after so many
 misses, so that a careless pattern of ``--rules`` makes nothing slow."""
+_QUOTED = re.compile(r"(?:Receive(?: OpenAI)?|Finish): obj=|Received request \S+: (?:prompt|params)")
+"""How lines of SGLang and vLLM begin that repeat what a client sent or got (--log-requests): any words may stand in them."""
 _SENTINEL = "sgldoctor probes its own patterns"
 
 
@@ -102,7 +105,7 @@ class Scan:
                     self._block(data, block.first, source, pattern)
 
     def _line(self, line: Line, patterns: list[str]) -> None:
-        for pattern in patterns:
+        for pattern in () if _QUOTED.match(line.text) else patterns:
             kept = self.hits.setdefault(pattern, [])
             if len(kept) < KEPT and not (kept and kept[-1].line.is_at(line)):
                 found = compiled(pattern).search(line.text)

@@ -54,6 +54,16 @@ def test_a_match_never_runs_over_the_end_of_a_line() -> None:
 
 
 @pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(
+    "begin", ["Receive: obj=", "Finish: obj=", "Receive OpenAI: obj=", "Received request cmpl-1: prompt: "]
+)
+def test_what_a_client_wrote_is_no_evidence(begin: str, *, whole: bool) -> None:
+    line = f"[2026-04-03 19:13:54] {begin}GenerateReqInput(text='why CUDA out of memory')\n"
+    assert scanned(line.encode(), whole=whole) == {}
+    assert list(scanned(line.encode() + b"CUDA out of memory\n", whole=whole).values()) == [[(2, "CUDA out of memory")]]
+
+
+@pytest.mark.parametrize("whole", [True, False])
 def test_captures_are_those_of_the_line(*, whole: bool) -> None:
     scan = Scan(Patterns([Signature(all=PATTERNS)]))
     scan.feed(Block(b"x\nImportError: libnuma.so.1: cannot open\n", 1, whole=whole))
