@@ -9,7 +9,7 @@ from sgldoctor.diagnose import fill, finding, fixes, judge, safe, test_truth
 from sgldoctor.explain import tables, told
 from sgldoctor.explain.model import Explanation, Match
 from sgldoctor.explain.rank import Candidate, met, ranked, share
-from sgldoctor.explain.scan import Patterns, Scan
+from sgldoctor.explain.scan import Library, Scan
 from sgldoctor.explain.source import Block
 from sgldoctor.facts import label_of
 from sgldoctor.report.model import FilledFix, Status
@@ -33,11 +33,16 @@ class Explainer:
         """Compile the signatures of the problems."""
         self._book = book
         self._outlines = [outline for outline in book.outlines.values() if outline.signatures]
-        self._patterns = Patterns((s for outline in self._outlines for s in outline.signatures), told.PATTERNS)
+        self._library = Library((s for outline in self._outlines for s in outline.signatures), told.PATTERNS)
+
+    def prepare(self) -> Explainer:
+        """Compile everything at once, which pays where many texts are to be explained, and return itself."""
+        _ = self._library.all
+        return self
 
     def scan(self) -> Scan:
         """Return a scan that has seen nothing yet."""
-        return Scan(self._patterns)
+        return Scan(self._library)
 
     def explain(self, scan: Scan, here: Snapshot | None = None) -> Explanation:
         """Return what a scan has shown so far.

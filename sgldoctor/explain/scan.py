@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import re2
 
 from sgldoctor.errors import RulesError
 from sgldoctor.explain.lines import Line, logical_lines, stripped
+from sgldoctor.explain.literals import literals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -33,7 +35,7 @@ _TRIES, _PATIENCE = 200, 1000
 """Places in a block at which a pattern is tried before the next block has its turn: a tenth of them after so many
 misses, so that a careless pattern of ``--rules`` makes nothing slow."""
 _QUOTED = re.compile(r"(?:Receive(?: OpenAI)?|Finish): obj=|Received request \S+: (?:prompt|params)")
-"""How lines of SGLang and vLLM begin that repeat what a client sent or got (--log-requests): any words may stand in them."""
+"""How lines of SGLang and vLLM begin that repeat what a client sent or got: any words may stand in them."""
 _SENTINEL = "sgldoctor probes its own patterns"
 
 
@@ -46,46 +48,63 @@ class Hit:
 
 
 class Patterns:
-    """All patterns of a set of problems, compiled into one automaton."""
+    """Patterns, compiled into one automaton."""
 
-    def __init__(self, signatures: Iterable[Signature], further: Iterable[str] = ()) -> None:
+    def __init__(self, texts: Iterable[str]) -> None:
         """Compile every pattern.
-
-        Args:
-            signatures: those of the rules.
-            further: patterns that belong to no rule.
 
         Raises:
             RulesError: together they need more memory than an automaton may take.
         """
-        known = dict.fromkeys(pattern for signature in signatures for pattern in patterns_of(signature))
-        self._texts = [*dict.fromkeys((*known, *further)), _SENTINEL]
+        self._texts = [*texts, _SENTINEL]
         self._set = re2.Set.SearchSet(_options())
         for text in self._texts:
             self._set.Add(_unanchored(text))
         try:
             self._set.Compile()
         except re2.error:
-            raise RulesError(
-                ["the patterns of the signatures are too many or too large to be searched at once"]
-            ) from None
+            raise RulesError(["the patterns of the signatures are too many or too large"]) from None
         if _SENTINEL not in self.matching(_SENTINEL.encode()):
-            raise RulesError(
-                ["the patterns of the signatures need too much memory; simplify .{n,m} in those of --rules"]
-            )
+            raise RulesError(["the patterns of the signatures need too much memory; simplify .{n,m}"])
 
     def matching(self, data: bytes) -> list[str]:
         """Return the patterns that match somewhere in some lines, and perhaps some that do so without their anchors."""
         return [self._texts[index] for index in self._set.Match(data) or ()]
 
 
+class Library:
+    """Every pattern of the rules; what is compiled of it depends on how much there is to be searched."""
+
+    def __init__(self, signatures: Iterable[Signature], further: Iterable[str] = ()) -> None:
+        """Take the patterns.
+
+        Args:
+            signatures: those of the rules.
+            further: patterns that belong to no rule.
+        """
+        known = (pattern for signature in signatures for pattern in patterns_of(signature))
+        self._texts = dict.fromkeys((*known, *further))
+
+    @cached_property
+    def all(self) -> Patterns:
+        """All of them: for logs, and where many texts are searched."""
+        return Patterns(self._texts)
+
+    def of(self, text: str) -> Patterns:
+        """Return those whose literals stand in a text, which is short: most need not even be compiled."""
+        if "all" in self.__dict__:
+            return self.all
+        near = (p for p in self._texts if not (words := literals(p)) or any(word in text for word in words))
+        return Patterns(near)
+
+
 class Scan:
     """What has been seen of one input, or of several that belong together."""
 
-    def __init__(self, patterns: Patterns) -> None:
+    def __init__(self, library: Library) -> None:
         """Begin with nothing seen."""
         self.hits: dict[str, list[Hit]] = {}
-        self._patterns = patterns
+        self._library = library
         self._misses: Counter[str] = Counter()
 
     def feed(self, block: Block, source: str | None = None) -> None:
@@ -97,10 +116,12 @@ class Scan:
         """
         data = _as_utf8(block.data)
         if block.whole:
-            for line in logical_lines(data.decode(), block.first, source):
-                self._line(line, self._patterns.matching(line.text.encode()))
+            lines = list(logical_lines(data.decode(), block.first, source))
+            patterns = self._library.of("\n".join(line.text for line in lines))
+            for line in lines:
+                self._line(line, patterns.matching(line.text.encode()))
         else:
-            for pattern in self._patterns.matching(data):
+            for pattern in self._library.all.matching(data):
                 if len(self.hits.get(pattern, ())) < KEPT:
                     self._block(data, block.first, source, pattern)
 
@@ -175,6 +196,8 @@ def _options() -> re2.Options:
 
 def _unanchored(pattern: str) -> str:
     """Return a pattern that also matches where its anchors do not: in a line that still has its prefixes."""
+    if not any(anchor in pattern for anchor in ("^", "$", "\\A", "\\z")):
+        return pattern
     parts, within, at = [], False, 0
     while at < len(pattern):
         letter = pattern[at]

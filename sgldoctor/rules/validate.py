@@ -44,7 +44,7 @@ def validate_rules(paths: tuple[Path, ...]) -> tuple[int, int]:
         from sgldoctor.rules.book import Book  # noqa: PLC0415
 
         known = {problem.id: problem for problem in (*load_problems(paths), *problems)}
-        explainer = Explainer(Book({}, known.values()))
+        explainer = Explainer(Book({}, known.values())).prepare()
         errors = [error for problem in problems for error in text_errors(problem, explainer)]
     if errors:
         raise RulesError(errors)

@@ -52,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
     cases = [json.loads(line) for line in parser.parse_args().corpus.read_text(encoding="utf-8").splitlines()]
-    explainer = Explainer(open_book())
+    explainer = Explainer(open_book()).prepare()
     answers = [explainer.explain_text(case["text"]) for case in cases]
     causes: defaultdict[str, set[str]] = defaultdict(set)
     for case, answer in zip(cases, answers, strict=True):

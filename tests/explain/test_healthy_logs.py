@@ -11,7 +11,7 @@ from sgldoctor.explain.source import Block
 from sgldoctor.rules.book import open_book
 
 LOGS = sorted(Path("fixtures/logs/healthy").glob("*.log"))
-EXPLAINER = Explainer(open_book())
+EXPLAINER = Explainer(open_book()).prepare()
 
 
 def test_there_are_logs() -> None:

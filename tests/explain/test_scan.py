@@ -7,7 +7,7 @@ import os
 import pytest
 
 from sgldoctor.errors import RulesError
-from sgldoctor.explain.scan import KEPT, Patterns, Scan
+from sgldoctor.explain.scan import KEPT, Hit, Library, Patterns, Scan
 from sgldoctor.explain.source import BLOCK, Block
 from sgldoctor.rules.model import Signature
 
@@ -21,7 +21,7 @@ PATTERNS = (
 
 
 def scanned(data: bytes, *, whole: bool, patterns: tuple[str, ...] = PATTERNS) -> dict[str, list[tuple[int, str]]]:
-    scan = Scan(Patterns([Signature(all=patterns)]))
+    scan = Scan(Library([Signature(all=patterns)]))
     scan.feed(Block(data, 1, whole=whole))
     return {p: [(hit.line.number, hit.line.text) for hit in hits] for p, hits in scan.hits.items()}
 
@@ -65,7 +65,7 @@ def test_what_a_client_wrote_is_no_evidence(begin: str, *, whole: bool) -> None:
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_captures_are_those_of_the_line(*, whole: bool) -> None:
-    scan = Scan(Patterns([Signature(all=PATTERNS)]))
+    scan = Scan(Library([Signature(all=PATTERNS)]))
     scan.feed(Block(b"x\nImportError: libnuma.so.1: cannot open\n", 1, whole=whole))
     assert [hit.captures for hit in scan.hits[PATTERNS[0]]] == [{"library": "libnuma.so.1"}]
 
@@ -87,6 +87,21 @@ def test_bytes_that_are_no_text_hide_nothing(*, whole: bool) -> None:
     assert [number for number, _ in scanned(data, whole=whole)[PATTERNS[1]]] == [2]
 
 
+def test_short_texts_give_the_same_whether_all_patterns_are_compiled_or_only_those_near() -> None:
+    library = Library([Signature(all=PATTERNS)])
+    texts = [b"CUDA out of memory", b"1668 Killed\nleft right", b"nothing", b"error: 'foo' was not declared"]
+
+    def found() -> list[dict[str, list[Hit]]]:
+        scans = [Scan(library) for _ in texts]
+        for scan, text in zip(scans, texts, strict=True):
+            scan.feed(Block(text, 1, whole=True))
+        return [scan.hits for scan in scans]
+
+    few = found()
+    assert library.all
+    assert found() == few
+
+
 def test_noise_matches_nothing() -> None:
     assert scanned(os.urandom(BLOCK), whole=False) == {}
 
@@ -102,7 +117,7 @@ def test_of_a_giant_line_only_what_is_around_the_match_is_kept() -> None:
 def test_a_set_of_patterns_that_is_too_large_is_refused() -> None:
     bomb = [f"{letter}{number}.{{1000}}x" for letter in "abcd" for number in range(200)]
     with pytest.raises(RulesError, match="the patterns of the signatures are too many or too large"):
-        Patterns([], bomb)
+        Patterns(bomb)
 
 
 def test_nested_repetition_takes_linear_time() -> None:

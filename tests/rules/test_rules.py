@@ -15,7 +15,7 @@ from sgldoctor.rules.validate import example_snapshot, problem_errors, text_erro
 
 PROBLEMS = read_problems((rules_folder() / "problems",), examples=True)
 
-EXPLAINER = Explainer(Book({}, PROBLEMS))
+EXPLAINER = Explainer(Book({}, PROBLEMS)).prepare()
 
 each_problem = pytest.mark.parametrize("problem", PROBLEMS, ids=[problem.id for problem in PROBLEMS])
 
