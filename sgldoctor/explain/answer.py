@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Iterable
 
-    from sgldoctor.rules.book import Book
+    from sgldoctor.rules.book import Book, Outline
     from sgldoctor.rules.model import Problem
 
 
@@ -33,6 +33,10 @@ class Explainer:
         """Compile the signatures of the problems."""
         self._book = book
         self._outlines = [outline for outline in book.outlines.values() if outline.signatures]
+        self._wanting: dict[str, list[Outline]] = {}
+        for outline in self._outlines:
+            for pattern in dict.fromkeys(p for s in outline.signatures for p in (*s.all, *s.any)):
+                self._wanting.setdefault(pattern, []).append(outline)
         self._library = Library((s for outline in self._outlines for s in outline.signatures), told.PATTERNS)
 
     def prepare(self) -> Explainer:
@@ -53,21 +57,17 @@ class Explainer:
         """
         facts = told.facts(scan.hits) | (dict(here.facts) if here else {})
         snapshot = derive(Snapshot(facts))
+        near = list({o.id: o for pattern in scan.hits for o in self._wanting.get(pattern, ())}.values())
         found = [
             Candidate(problem, *lines, confirmed=_confirmed(problem, snapshot))
-            for outline in self._outlines
+            for outline in near
             if (lines := met(outline.signatures, scan.hits)) and (problem := self._book[outline.id])
         ]
         behind = self._behind(found, snapshot) if facts else ()
         order = ranked([*found, *behind], {name: item.consequences for name, item in self._book.outlines.items()})
         if not order:
-            return Explanation((), self._nearest(scan), tuple(hit.line for hit in scan.hits.get(told.ERROR, ())))
+            return Explanation((), _nearest(near, scan), tuple(hit.line for hit in scan.hits.get(told.ERROR, ())))
         return Explanation(tuple(_match(c, snapshot, self._leading_to(c.problem)) for c in order))
-
-    def _nearest(self, scan: Scan) -> tuple[tuple[str, str], ...]:
-        shares = [(share(outline.signatures, scan.hits), outline) for outline in self._outlines]
-        best = sorted((pair for pair in shares if pair[0]), key=lambda pair: (-pair[0], pair[1].id))
-        return tuple((outline.id, outline.title) for _, outline in best[:3])
 
     def _leading_to(self, problem: Problem) -> tuple[str, ...]:
         """Return the titles of what may be behind a symptom."""
@@ -97,6 +97,13 @@ class Explainer:
                 if problem.confirmed and _confirmed(problem, snapshot):
                     behind.append(Candidate(problem, Signature(), explained[0].hits, confirmed=True))
         return behind
+
+
+def _nearest(near: list[Outline], scan: Scan) -> tuple[tuple[str, str], ...]:
+    """Return the problems of which the largest parts were seen."""
+    shares = [(share(outline.signatures, scan.hits), outline) for outline in near]
+    best = sorted((pair for pair in shares if pair[0]), key=lambda pair: (-pair[0], pair[1].id))
+    return tuple((outline.id, outline.title) for _, outline in best[:3])
 
 
 def _confirmed(problem: Problem, snapshot: Snapshot) -> bool | None:
