@@ -41,7 +41,7 @@ ARROWS = {
     "probes": {"binary", "errors", "facts", "redact", "rules", "snapshot", "system"},
     "inspection": {"binary", "errors", "probes", "refresh", "rules", "system"},
     "refresh": {"binary", "errors", "rules", "system"},
-    "api": {"derive", "diagnose", "errors", "probes", "report", "rules", "snapshot", "system"},
+    "api": {"derive", "diagnose", "errors", "explain", "probes", "report", "rules", "snapshot", "system"},
     "cli": {
         "explain",
         "matrix",

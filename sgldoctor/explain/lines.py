@@ -63,10 +63,16 @@ def logical_lines(text: str, first: int = 1, source: str | None = None) -> Itera
         source: what the input is called, where there are several.
     """
     raw = _BREAK.split(text)
-    plain = [stripped(line) for line in raw]
+    plain = _dedented([stripped(line) for line in raw])
     for offset, line in enumerate(plain):
         yield Line(first + offset, line, source)
     yield from (Line(first + offset, joined, source) for offset, joined in _unwrapped(raw, plain))
+
+
+def _dedented(lines: list[str]) -> list[str]:
+    """Return lines without the indentation that all of them have, as in a text copied out of an issue."""
+    common = min((len(line) - len(line.lstrip()) for line in lines if line.strip()), default=0)
+    return [line[common:] for line in lines] if common else lines
 
 
 def _unwrapped(raw: list[str], plain: list[str]) -> Iterator[tuple[int, str]]:

@@ -78,3 +78,14 @@ def test_a_line_broken_between_words_is_joined_again() -> None:
 def test_lines_that_end_early_are_not_joined() -> None:
     text = f"{ERROR}\nThe port is 30000\nand it is taken\n"
     assert ids(text, problem("a-rule", "30000 and it")) == []
+
+
+def test_indentation_of_the_whole_is_none_of_the_program() -> None:
+    text = "    Traceback (most recent call last):\n      File x\n\n    Killed\n"
+    assert [line.text for line in logical_lines(text)] == [
+        "Traceback (most recent call last):",
+        "  File x",
+        "",
+        "Killed",
+        "",
+    ]
