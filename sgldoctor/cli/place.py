@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sgldoctor.errors import UsageError
+from sgldoctor.errors import SgldoctorError, UsageError
 
 if TYPE_CHECKING:
     from sgldoctor.explain.scan import Scan
@@ -41,7 +42,9 @@ class Place:
 
         for prefix, witness in places(scan.hits):
             if os.path.exists(witness):
-                return self._look(prefix if os.path.exists(f"{prefix}/pyvenv.cfg") else None, f"{prefix}/bin/python3")
+                with suppress(SgldoctorError):  # nobody asked for it, so it is no error that it cannot be judged
+                    venv = prefix if os.path.exists(f"{prefix}/pyvenv.cfg") else None
+                    return self._look(venv, f"{prefix}/bin/python3")
         return None
 
     def _look(self, venv: str | None, python: str | None = None) -> Snapshot:

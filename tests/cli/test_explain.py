@@ -223,6 +223,17 @@ def test_an_environment_that_the_text_names_and_that_is_here_is_asked(
     assert elsewhere["matches"][0]["confirmed"] is None
 
 
+def test_an_environment_that_is_named_but_cannot_be_judged_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = tmp_path / "lib/python3.12/site-packages/sgl_kernel"
+    site.mkdir(parents=True)
+    _, document = explained(
+        capsys, f"ImportError: {site}/common_ops.abi3.so: undefined symbol: _ZN3c104cuda9SetDeviceEab"
+    )
+    assert document["matches"][0]["confirmed"] is None
+
+
 def test_telemetry_is_summed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = (
         "[2025-11-06 10:00:{:02d} TP0] Decode batch, #running-req: 12, #token: 900, token usage: 0.99, cuda graph: True, "
