@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 20
 """Bytes that are judged at a time."""
+SHORT = 256 << 10
+"""Bytes up to which a text is judged line by line, wrapped lines joined."""
 OVERLAP = 8 << 10
 """Bytes of a line without an end that are judged again with its next piece."""
 _ENDINGS = (".log", ".txt", ".gz")
@@ -36,7 +38,7 @@ class Block:
     first: int
     """Number of its first line, from 1."""
     whole: bool
-    """Whether this is all there is of the input."""
+    """Whether this is all there is of a short input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,6 @@ def _blocks(pieces: Iterator[bytes], *, live: bool) -> Iterator[Block]:
                 number += rest.count(b"\n", 0, end)
                 rest = rest[end:] if end else rest[-OVERLAP:]
     except (KeyboardInterrupt, OSError, EOFError, zlib.error):
-        yield Block(rest, number, whole)
+        yield Block(rest, number, whole and len(rest) <= SHORT)
         raise
-    yield Block(rest, number, whole)
+    yield Block(rest, number, whole and len(rest) <= SHORT)

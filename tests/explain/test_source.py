@@ -112,6 +112,11 @@ def test_a_long_input_comes_in_blocks_of_whole_lines_that_know_their_numbers() -
         assert block.data.startswith(b"%d " % (block.first - 1))
 
 
+@pytest.mark.parametrize(("size", "whole"), [(source.SHORT, True), (source.SHORT + 1, False)])
+def test_only_a_short_input_is_judged_line_by_line(size: int, *, whole: bool) -> None:
+    assert blocks(b"x" * size) == [Block(b"x" * size, 1, whole=whole)]
+
+
 def test_a_line_longer_than_a_block_comes_in_pieces_that_overlap() -> None:
     data = b"a" * (3 * source.BLOCK) + b"needle" + b"b" * source.BLOCK + b"\nnext"
     found = blocks(data)
