@@ -29,7 +29,7 @@ ERROR = r"^[\w.]*(?:Error|Exception)\b(?:: \S|$)|\bERROR\b|\b[Ee]rror: \S"
 
 _SPELLINGS: dict[str, str] = {
     **{
-        rf"^(?:\[pip3?\] )?{name.replace('-', '[-_]')}(?:==| +|: ?){_VERSION}(?:\s+\S+)*$": f"package.{name}"
+        rf"^(?:\[pip3?\] )?{name.replace('-', '[-_]')}(?:==| +|: ?){_VERSION}(?: +(?:[/~]\S*|pypi_0 +pypi))?\s*$": f"package.{name}"
         for name in _PACKAGES
     },
     **{rf"\bbut you have {name.replace('-', '[-_]')} {_VERSION}(?:\s|$)": f"package.{name}" for name in _PACKAGES},

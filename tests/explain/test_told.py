@@ -21,6 +21,7 @@ def facts(text: str) -> dict[str, Any]:
     [
         ("torch                 2.9.1+cu128", "package.torch", "2.9.1+cu128"),
         ("sgl-kernel   0.3.16.post6  /opt/src", "package.sgl-kernel", "0.3.16.post6"),
+        ("torch      2.8.0    pypi_0    pypi", "package.torch", "2.8.0"),
         ("sgl_kernel: 0.3.15", "package.sgl-kernel", "0.3.15"),
         ("transformers==4.57.1", "package.transformers", "4.57.1"),
         ("[pip3] torch==2.8.0", "package.torch", "2.8.0"),
@@ -45,7 +46,8 @@ def test_facts_are_read_as_tools_print_them(text: str, name: str, value: str) ->
 
 
 @pytest.mark.parametrize(
-    "text", ["torch>=2.8.0", "pip install torch==2.8.0", "a torch 2.8.0 build", "torch 2.8.0\ntorch 2.9.1", "pytorch: 2.8.0"]
+    "text", ["torch>=2.8.0", "pip install torch==2.8.0", "a torch 2.8.0 build", "torch 2.8.0\ntorch 2.9.1", "pytorch: 2.8.0",
+     "torch 2.8.0 -> 2.7.0: import works", "torch 2.8.0 is needed"]
 )  # fmt: skip
 def test_wishes_and_contradictions_are_no_facts(text: str) -> None:
     assert "package.torch" not in facts(text)
