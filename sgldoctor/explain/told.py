@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sgldoctor.explain.scan import Hit
 
 _VERSION = r"(?P<value>\d+\.\d+[\w.+]*)"
+_REST = r"(?: +(?:[/~]\S*|pypi_0 +pypi))?\s*"
 # How people and tools write them: pip list and freeze, check_env, collect_env.
 _PACKAGES = (
     "torch", "torchvision", "torchaudio", "triton", "sglang", "sgl-kernel", "sglang-kernel", "flashinfer-python",
@@ -29,7 +30,7 @@ ERROR = r"^[\w.]*(?:Error|Exception)\b(?:: \S|$)|\bERROR\b|\b[Ee]rror: \S"
 
 _SPELLINGS: dict[str, str] = {
     **{
-        rf"^(?:\[pip3?\] )?{name.replace('-', '[-_]')}(?:==| +|: ?){_VERSION}(?: +(?:[/~]\S*|pypi_0 +pypi))?\s*$": f"package.{name}"
+        rf"^(?:\[pip3?\] )?{name.replace('-', '[-_]')}(?:==| +|: ?){_VERSION}{_REST}$": f"package.{name}"
         for name in _PACKAGES
     },
     **{rf"\bbut you have {name.replace('-', '[-_]')} {_VERSION}(?:\s|$)": f"package.{name}" for name in _PACKAGES},
