@@ -33,7 +33,12 @@ _SPELLINGS: dict[str, str] = {
         rf"^(?:\[pip3?\] )?{name.replace('-', '[-_]')}(?:==| +|: ?){_VERSION}{_REST}$": f"package.{name}"
         for name in _PACKAGES
     },
+    # what pip says of a conflict, of both sides
     **{rf"\bbut you have {name.replace('-', '[-_]')} {_VERSION}(?:\s|$)": f"package.{name}" for name in _PACKAGES},
+    **{
+        rf"^{name.replace('-', '[-_]')} {_VERSION} (?:requires|has requirement) ": f"package.{name}"
+        for name in _PACKAGES
+    },
     rf"^PyTorch(?: version)?: {_VERSION}": "package.torch",
     rf"\bEnvironment: PyTorch {_VERSION}": "package.torch",
     _PYTHON: "python.minor",

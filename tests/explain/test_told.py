@@ -28,6 +28,7 @@ def facts(text: str) -> dict[str, Any]:
         ("PyTorch version: 2.8.0+cu128", "package.torch", "2.8.0+cu128"),
         ("PyTorch: 2.8.0+cu128", "package.torch", "2.8.0+cu128"),
         ("sglang 0.5.3 requires torch==2.8.0, but you have torch 2.9.1 which is incompatible.", "package.torch", "2.9.1"),
+        ("sglang 0.5.3.post1 has requirement torch==2.8.0, but you have torch 2.9.1.", "package.sglang", "0.5.3.post1"),
         ('  File "/opt/venv/lib/python3.12/site-packages/sglang/launch_server.py", line 7', "python.minor", "3.12"),
         ("Python: 3.11.9 (main)", "python.minor", "3.11"),
         ("| NVIDIA-SMI 470.86       Driver Version: 470.86       CUDA Version: 11.4 |", "driver.version", "470.86"),
