@@ -67,7 +67,9 @@ class Explainer:
         order = ranked([*found, *behind], {name: item.consequences for name, item in self._book.outlines.items()})
         if not order:
             return Explanation((), _nearest(near, scan), tuple(hit.line for hit in scan.hits.get(told.ERROR, ())))
-        return Explanation(tuple(_match(c, snapshot, self._leading_to(c.problem)) for c in order))
+        first, *others = order
+        answer = _match(first, snapshot, self._leading_to(first.problem))
+        return Explanation((answer, *(_match(candidate, snapshot) for candidate in others)))
 
     def _leading_to(self, problem: Problem) -> tuple[str, ...]:
         """Return the titles of what may be behind a symptom."""
@@ -113,7 +115,7 @@ def _confirmed(problem: Problem, snapshot: Snapshot) -> bool | None:
     return {Status.FOUND: True, Status.OK: False}.get(judge(problem, snapshot))
 
 
-def _match(candidate: Candidate, snapshot: Snapshot, possible: tuple[str, ...]) -> Match:
+def _match(candidate: Candidate, snapshot: Snapshot, possible: tuple[str, ...] = ()) -> Match:
     problem = candidate.problem
     captures = {name: value for hit in reversed(candidate.hits) for name, value in hit.captures.items()}
     captures |= tables.added(captures, snapshot)
@@ -137,6 +139,7 @@ def _match(candidate: Candidate, snapshot: Snapshot, possible: tuple[str, ...]) 
         fixes=tuple({(fix.command or fix.text): fix for fix in cures}.values()) or _general(problem, snapshot),
         confirmed=candidate.confirmed,
         references=problem.references,
+        symptom=problem.symptom,
         possible=possible,
     )
 

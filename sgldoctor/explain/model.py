@@ -38,8 +38,10 @@ class Match:
     fixes: tuple[FilledFix, ...]
     confirmed: bool | None
     references: tuple[str, ...]
+    symptom: bool = False
+    """Whether it always follows from something else."""
     possible: tuple[str, ...] = ()
-    """Where it is a symptom: titles of the problems that lead to it."""
+    """Where it is a symptom and the answer: titles of the problems that lead to it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _WIDEST_LINE = 240
 _MOST_POSSIBLE = 5
+_MOST_REFERENCES = 4
 _REPORT = "Report the text, so that it becomes known: sgldoctor explain --format markdown FILE"
 
 
@@ -82,6 +83,8 @@ def _lines(explanation: Explanation, width: int, *, everything: bool) -> Iterato
 
 
 def _mark(match: Match) -> str:
+    if match.symptom:
+        return "consequence"
     return "harmless" if match.severity.value == "benign" else MARKS[match.severity.value]
 
 
@@ -106,9 +109,12 @@ def _details(match: Match, width: int) -> Iterator[tuple[str, str]]:
         yield from wrapped("It follows from something else, which this text does not show. Candidates:", width)
         for title in match.possible[:_MOST_POSSIBLE]:
             yield from wrapped(f"- {title}", width, indent="  ")
+        yield from wrapped("Which of them it is on a machine says: sgldoctor check", width)
     yield "", ""
     yield from cures(match.fixes, width, indent="")
-    yield from (pair for text in match.references for pair in wrapped(f"See: {text}", width, style="dim"))
+    yield from (
+        pair for text in match.references[:_MOST_REFERENCES] for pair in wrapped(f"See: {text}", width, style="dim")
+    )
     yield from wrapped(f"Rule: {match.id}. More: sgldoctor rules show {match.id}", width, style="dim")
 
 
@@ -143,6 +149,7 @@ def _match_to_json(match: Match) -> dict[str, Any]:
         "captures": dict(match.captures),
         "fixes": [{"text": fix.text, "command": fix.command} for fix in match.fixes],
         "confirmed": match.confirmed,
+        "symptom": match.symptom,
         "possible": list(match.possible),
         "references": list(match.references),
     }
