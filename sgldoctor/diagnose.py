@@ -10,7 +10,7 @@ from sgldoctor.facts import Kind, label_of, spec_of
 from sgldoctor.report.model import Check, Evidence, FilledFix, Finding, Status
 from sgldoctor.rules.conditions import COMPARING, RecordConditions, all_of, specifier_of, version_of
 from sgldoctor.rules.model import Severity
-from sgldoctor.rules.parse import ITEM, PLACEHOLDER
+from sgldoctor.rules.parse import CAPTURE, ITEM, PLACEHOLDER
 from sgldoctor.snapshot import Known, Unknown
 
 # What a name, a version, a requirement or a path may hold in a command, mostly between double quotes.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from sgldoctor.rules.conditions import Truth
-    from sgldoctor.rules.model import Affects, Problem, Test
+    from sgldoctor.rules.model import Affects, Fix, Problem, Test
     from sgldoctor.snapshot import Snapshot
 
 
@@ -188,14 +188,21 @@ def _record_text(record: Mapping[str, Any]) -> str:
 
 
 def fixes(problem: Problem, snapshot: Snapshot, item: dict[str, Any]) -> Iterable[FilledFix]:
-    """Yield the cures whose conditions are not known to be false and whose placeholders are all known."""
+    """Yield the cures whose conditions are not known to be false and whose placeholders are all known.
+
+    A cure that depends on what a text says is for `explain` alone.
+    """
     for fix in problem.fixes:
-        if all_of(test_truth(test, snapshot) for test in fix.when) is False:
+        if all_of(test_truth(test, snapshot) for test in fix.when) is False or _wants_a_text(fix, snapshot):
             continue
         text = fill(fix.text, snapshot, item)
         command = _command(fix.command, snapshot, item) if fix.command else None
         if text is not None and (command is not None or fix.command is None):
             yield FilledFix(text, command)
+
+
+def _wants_a_text(fix: Fix, snapshot: Snapshot) -> bool:
+    return any(t.fact.startswith(CAPTURE) and isinstance(snapshot.get(t.fact), Unknown) for t in fix.when)
 
 
 def _command(template: str, snapshot: Snapshot, item: Mapping[str, Any]) -> str | None:
