@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 from sgldoctor.derive import derive
@@ -10,7 +11,7 @@ from sgldoctor.explain import tables, told
 from sgldoctor.explain.model import Explanation, Match
 from sgldoctor.explain.rank import Candidate, met, ranked, share
 from sgldoctor.explain.scan import Library, Scan
-from sgldoctor.explain.source import Block
+from sgldoctor.explain.source import Source
 from sgldoctor.facts import label_of
 from sgldoctor.report.model import FilledFix, Status
 from sgldoctor.rules.conditions import all_of
@@ -84,7 +85,8 @@ class Explainer:
     def scan_text(self, text: str) -> Scan:
         """Return the scan of a text."""
         scan = self.scan()
-        scan.feed(Block(text.encode(), 1, whole=True))
+        for block in Source(None, lambda: io.BytesIO(text.encode(errors="replace"))).blocks():
+            scan.feed(block)
         return scan
 
     def _behind(self, found: list[Candidate], snapshot: Snapshot) -> list[Candidate]:

@@ -132,3 +132,10 @@ def test_meanings_and_exit_codes() -> None:
     assert (unknown.meaning, unknown.exit_code) == (Meaning.UNKNOWN, 6)
     assert unknown.nearest == (("wrong", "The title of wrong"),)
     assert [line.text for line in unknown.errors] == ["Error: x"]
+
+
+def test_a_text_of_any_kind_and_size_is_taken() -> None:
+    taker = explainer(problem("rule", "out of memory"))
+    assert [m.id for m in taker.explain_text("\udcff out of memory").matches] == ["rule"]
+    (match,) = taker.explain_text("nothing\n" * 400_000 + "out of memory").matches
+    assert [line.number for line in match.lines] == [400_001]
