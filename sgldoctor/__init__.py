@@ -1,12 +1,13 @@
 """The environment doctor for SGLang.
 
-Three calls make up the interface; the commands stand on the same three::
+Four calls make up the interface; the commands stand on the same::
 
     import sgldoctor
 
     snapshot = sgldoctor.observe(venv="/opt/venv")   # facts about this machine and one environment
     report = sgldoctor.check(snapshot)               # judged by the rule database; pure
     print(report.verdict, [finding.title for finding in report.findings])
+    print(sgldoctor.explain_text("a text").matches)  # what an error text means, the root first
 
 Everything is imported on first use, so that ``import sgldoctor`` costs nothing.
 """
@@ -16,14 +17,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sgldoctor.api import check, load_snapshot, observe, save_snapshot
+    from sgldoctor.api import check, explain_text, load_snapshot, observe, save_snapshot
     from sgldoctor.errors import SgldoctorError
+    from sgldoctor.explain.model import Explanation
     from sgldoctor.report.model import Finding, Report
     from sgldoctor.snapshot import Known, Snapshot, Unknown
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Explanation",
     "Finding",
     "Known",
     "Report",
@@ -32,6 +35,7 @@ __all__ = [
     "Unknown",
     "__version__",
     "check",
+    "explain_text",
     "load_snapshot",
     "observe",
     "save_snapshot",
@@ -39,6 +43,8 @@ __all__ = [
 
 _HOMES = {
     "check": "sgldoctor.api",
+    "explain_text": "sgldoctor.api",
+    "Explanation": "sgldoctor.explain.model",
     "load_snapshot": "sgldoctor.api",
     "observe": "sgldoctor.api",
     "save_snapshot": "sgldoctor.api",

@@ -1,4 +1,4 @@
-"""The interface that programs use and the commands stand on: observe, check, save, load."""
+"""The interface that programs use and the commands stand on: observe, check, explain, save, load."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from sgldoctor.system.files import write_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sgldoctor.explain.model import Explanation
     from sgldoctor.rules.model import Problem
 
 JSON_SIZE_LIMIT = 64 << 20
@@ -60,6 +61,24 @@ def check(
     judged = derive(snapshot)
     diagnosis = diagnose(judged, [problem for problem in problems if keep is None or keep(problem)])
     return Report(__version__, rules_digest(), judged, diagnosis.checks, diagnosis.findings)
+
+
+def explain_text(text: str, *, here: Snapshot | None = None, rules: tuple[str, ...] = ()) -> Explanation:
+    """Return what an error text or a log means, the most likely root cause first.
+
+    Args:
+        text: as a program printed it; colours and prefixes do not matter.
+        here: the machine and environment that it comes from, from `observe`, to confirm a cause by.
+        rules: further rule files or folders.
+
+    Raises:
+        RulesError: a rule file holds errors; all are listed.
+    """
+    from sgldoctor.explain.answer import Explainer  # noqa: PLC0415 - `check` needs no patterns
+    from sgldoctor.rules.book import open_book  # noqa: PLC0415
+
+    explainer = Explainer(open_book(tuple(Path(path) for path in rules)))
+    return explainer.explain(explainer.scan_text(text), here)
 
 
 def save_snapshot(snapshot: Snapshot, path: str) -> None:

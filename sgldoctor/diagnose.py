@@ -10,7 +10,7 @@ from sgldoctor.facts import Kind, label_of, spec_of
 from sgldoctor.report.model import Check, Evidence, FilledFix, Finding, Status
 from sgldoctor.rules.conditions import COMPARING, RecordConditions, all_of, specifier_of, version_of
 from sgldoctor.rules.model import Severity
-from sgldoctor.rules.parse import ITEM, PLACEHOLDER
+from sgldoctor.rules.parse import CAPTURE, ITEM, PLACEHOLDER
 from sgldoctor.snapshot import Known, Unknown
 
 # What a name, a version, a requirement or a path may hold in a command, mostly between double quotes.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from sgldoctor.rules.conditions import Truth
-    from sgldoctor.rules.model import Affects, Problem, Test
+    from sgldoctor.rules.model import Affects, Fix, Problem, Test
     from sgldoctor.snapshot import Snapshot
 
 
@@ -40,7 +40,7 @@ def diagnose(snapshot: Snapshot, problems: Iterable[Problem]) -> Diagnosis:
     return Diagnosis(
         checks=tuple(Check(problem.id, problem.subject, status) for problem, status in judged),
         findings=tuple(
-            _finding(problem, status, snapshot, causes.get(problem.id))
+            finding(problem, status, snapshot, causes.get(problem.id))
             for problem, status in judged
             if status in {Status.FOUND, Status.UNKNOWN}
         ),
@@ -119,7 +119,8 @@ def _causes(problems: list[Problem], found: set[str]) -> dict[str, str]:
     return causes
 
 
-def _finding(problem: Problem, status: Status, snapshot: Snapshot, explained_by: str | None) -> Finding:
+def finding(problem: Problem, status: Status, snapshot: Snapshot, explained_by: str | None) -> Finding:
+    """Return what a check that came out as found or unknown has to say."""
     items = _offending(problem, snapshot) if status is Status.FOUND else []
     item = items[0] if items else {}
     message = fill(problem.message, snapshot, item) if status is Status.FOUND and problem.message else None
@@ -135,7 +136,7 @@ def _finding(problem: Problem, status: Status, snapshot: Snapshot, explained_by:
         cause=fill(problem.cause, snapshot, item) or problem.cause,
         explained_by=explained_by,
         evidence=tuple(_evidence(problem, snapshot, items)),
-        fixes=tuple(_fixes(problem, snapshot, item)) if status is Status.FOUND else (),
+        fixes=tuple(fixes(problem, snapshot, item)) if status is Status.FOUND else (),
         references=problem.references,
         confirmed=problem.confirmed,
     )
@@ -186,9 +187,13 @@ def _record_text(record: Mapping[str, Any]) -> str:
     )
 
 
-def _fixes(problem: Problem, snapshot: Snapshot, item: dict[str, Any]) -> Iterable[FilledFix]:
+def fixes(problem: Problem, snapshot: Snapshot, item: dict[str, Any]) -> Iterable[FilledFix]:
+    """Yield the cures whose conditions are not known to be false and whose placeholders are all known.
+
+    A cure that depends on what a text says is for `explain` alone.
+    """
     for fix in problem.fixes:
-        if all_of(test_truth(test, snapshot) for test in fix.when) is False:
+        if all_of(test_truth(test, snapshot) for test in fix.when) is False or _wants_a_text(fix, snapshot):
             continue
         text = fill(fix.text, snapshot, item)
         command = _command(fix.command, snapshot, item) if fix.command else None
@@ -196,13 +201,22 @@ def _fixes(problem: Problem, snapshot: Snapshot, item: dict[str, Any]) -> Iterab
             yield FilledFix(text, command)
 
 
+def _wants_a_text(fix: Fix, snapshot: Snapshot) -> bool:
+    return any(t.fact.startswith(CAPTURE) and isinstance(snapshot.get(t.fact), Unknown) for t in fix.when)
+
+
 def _command(template: str, snapshot: Snapshot, item: Mapping[str, Any]) -> str | None:
     """Return a command, or None where a value could mean something to a shell: names come from foreign files."""
     for name in PLACEHOLDER.findall(template):
         value = item.get(name[len(ITEM) :]) if name.startswith(ITEM) else snapshot.value(name)
-        if not name.startswith("command.") and not _SAFE.match(show(value)):
+        if not name.startswith("command.") and not safe(show(value)):
             return None
     return fill(template, snapshot, item)
+
+
+def safe(value: str) -> bool:
+    """Return whether a value means nothing to a shell."""
+    return bool(_SAFE.match(value))
 
 
 def fill(template: str, snapshot: Snapshot, item: Mapping[str, Any]) -> str | None:

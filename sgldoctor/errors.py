@@ -44,6 +44,10 @@ class SnapshotError(SgldoctorError):
     """A saved snapshot or recording cannot be read."""
 
 
+class InputError(SgldoctorError):
+    """A text to be explained cannot be read."""
+
+
 class RulesError(SgldoctorError):
     """Rule files hold errors; all of them are listed at once."""
 

@@ -248,6 +248,7 @@ CATALOGUE = (
     _records("imports.failed", "imports that failed in child processes", module=T, error=T, for_driver=F),
     FactSpec("pip.version", V, "pip in the target"),
     _records("pip.differences", "distributions that pip sees differently", name=T, pip=T, seen=T),
+    FactSpec("capture.*", T, "what a pattern of a rule's signature took out of a text"),
     FactSpec("knowledge.days", N, "age of the tables of releases and kernels, in days"),
     # commands for the cures
     FactSpec("command.install", T, "command that installs packages into the target"),

@@ -30,3 +30,11 @@ def test_errors_carry_their_exit_code() -> None:
 def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'chekc'"):
         sgldoctor.chekc  # noqa: B018
+
+
+def test_a_text_is_explained_by_one_call() -> None:
+    explanation = sgldoctor.explain_text(
+        "ImportError: libnuma.so.1: cannot open shared object file: No such file or directory"
+    )
+    assert [match.id for match in explanation.matches[:1]] == ["kernel-needs-libnuma"]
+    assert explanation.meaning.value == "explained"

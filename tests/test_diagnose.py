@@ -10,6 +10,7 @@ from sgldoctor.report.model import Status
 from sgldoctor.rules.model import Problem
 from sgldoctor.rules.parse import parse_problem
 from sgldoctor.snapshot import Known, Snapshot, Unknown
+from tests.explain.books import problem as known_from_texts
 
 
 def problem(identity: str, require: dict[str, Any], **more: Any) -> Problem:
@@ -128,3 +129,12 @@ def test_evidence_says_what_was_seen_and_where() -> None:
     assert [(e.what, e.where) for e in finding.evidence] == [
         ("operating system: linux", "test"), ("name torch, problem missing", "/a"),
     ]  # fmt: skip
+
+
+def test_a_cure_that_depends_on_a_text_is_no_cure_of_a_check() -> None:
+    rule = known_from_texts(
+        "rule", r"libnvrtc\.so\.(?P<major>\d+)", check={"require": {"libc.version": ">=2.28"}},
+        fix=[{"text": "For 13.", "when": {"capture.major": ["13"]}}, {"text": "Always."}],
+    )  # fmt: skip
+    (finding,) = diagnose(Snapshot({"libc.version": Known("2.17", "here")}), [rule]).findings
+    assert [fix.text for fix in finding.fixes] == ["Always."]

@@ -15,7 +15,9 @@ README = Path(__file__).parents[1] / "README.md"
 def options() -> list[tuple[str, str]]:
     """Return (command, option) for every long option that the README shows."""
     text = README.read_text(encoding="utf-8")
-    commands = re.findall(r"sgldoctor ((?:check|inspect|install|matrix|release|rules \w+|schema)\b[^\n#`]*)", text)
+    commands = re.findall(
+        r"sgldoctor ((?:check|explain|fix|inspect|install|matrix|release|rules \w+|schema)\b[^\n#`]*)", text
+    )
     return sorted({(_command(line), option) for line in commands for option in re.findall(r"--[a-z-]+", line)})
 
 

@@ -20,9 +20,21 @@ ARROWS = {
     "binary": set(),
     "facts": {"errors"},
     "snapshot": {"errors", "facts"},
-    "rules": {"errors", "facts", "snapshot", "derive", "diagnose", "report"},
+    "rules": {"errors", "facts", "snapshot", "derive", "diagnose", "explain", "report"},
+    "explain": {"binary", "derive", "diagnose", "errors", "facts", "report", "rules", "snapshot"},
     "derive": {"binary", "gpu_code", "rules", "snapshot", "facts"},
-    "report": {"diagnose", "gpu_code", "inspection", "matrix", "errors", "redact", "rules", "snapshot", "facts"},
+    "report": {
+        "diagnose",
+        "explain",
+        "gpu_code",
+        "inspection",
+        "matrix",
+        "errors",
+        "redact",
+        "rules",
+        "snapshot",
+        "facts",
+    },
     "diagnose": {"facts", "report", "rules", "snapshot"},
     "matrix": {"gpu_code", "rules"},
     "simulate": {"errors", "rules", "snapshot"},
@@ -30,7 +42,7 @@ ARROWS = {
     "probes": {"binary", "errors", "facts", "redact", "rules", "snapshot", "system"},
     "inspection": {"binary", "errors", "probes", "refresh", "rules", "system"},
     "refresh": {"binary", "errors", "rules", "schema", "system"},
-    "api": {"derive", "diagnose", "errors", "probes", "report", "rules", "snapshot", "system"},
+    "api": {"derive", "diagnose", "errors", "explain", "probes", "report", "rules", "snapshot", "system"},
     "install": {
         "api",
         "errors",
@@ -47,6 +59,7 @@ ARROWS = {
     },
     "cli": {
         "install",
+        "explain",
         "matrix",
         "api",
         "errors",
@@ -65,7 +78,7 @@ ARROWS = {
     },
 }
 PURE_MODULES = {f"install/{name}.py" for name in ("assemble", "builds", "plan", "planner", "stacks", "target", "vllm")}
-PURE = {"diagnose", "derive", "simulate", "rules", "gpu_code", "snapshot", "facts"}
+PURE = {"diagnose", "derive", "explain", "simulate", "rules", "gpu_code", "snapshot", "facts"}
 NEVER_IN_PURE = {"typer", "rich", "subprocess", "socket", "psutil", "pynvml", "requests"}
 
 

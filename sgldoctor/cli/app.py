@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from sgldoctor import __version__
-from sgldoctor.cli import check, fix, inspect, install, matrix, rules, schema
+from sgldoctor.cli import check, explain, fix, inspect, install, matrix, rules, schema
 from sgldoctor.errors import ExitCode, SgldoctorError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("check", epilog=check.EPILOG)(check.command)
+app.command("explain", epilog=explain.EPILOG)(explain.command)
 app.command("fix", epilog=fix.EPILOG)(fix.command)
 app.command("inspect", epilog=inspect.EPILOG)(inspect.command)
 app.command("install", epilog=install.EPILOG)(install.command)

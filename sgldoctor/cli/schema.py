@@ -9,7 +9,9 @@ import typer
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="Which document: check, inspect, install, knowledge.")] = "check",
+    name: Annotated[
+        str, typer.Argument(help="Which document: check, explain, inspect, install, knowledge, telemetry.")
+    ] = "check",
 ) -> None:
     """Print the JSON Schema of a report, such as the one of check --json."""
     from sgldoctor.schema import schema_text  # noqa: PLC0415 - keeps --help fast

@@ -59,31 +59,31 @@ def _blocks(report: Report) -> Iterator[str]:
     yield f"### sgldoctor {report.version}: {report.verdict.value}"
     counted = ", ".join(f"{label}: {counts[key]}" for key, label in _COUNTS.items())
     yield f"{counted} (rules {report.rules_sha256[:12]})"
-    rows = [f"| {label} | {_prose(_cell(report.snapshot, names))} |" for label, names in _ROWS]
+    rows = [f"| {label} | {prose(_cell(report.snapshot, names))} |" for label, names in _ROWS]
     yield "\n".join(["| Fact | Value |", "| --- | --- |", *rows])
     for finding in report.found:
         yield from _problem(finding)
     if report.unknown:
-        lines = [f"- {_prose(f.title)} ({f.id}): {_prose(f.message)}" for f in report.unknown]
+        lines = [f"- {prose(f.title)} ({f.id}): {prose(f.message)}" for f in report.unknown]
         yield _folded(f"Could not be judged: {len(report.unknown)}", "\n".join(lines))
     yield _packages(report.snapshot)
 
 
 def _problem(finding: Finding) -> Iterator[str]:
     unconfirmed = "" if finding.confirmed else ", unconfirmed"
-    yield f"#### {finding.severity.value}{unconfirmed}: {_prose(finding.title)} ({finding.id})"
+    yield f"#### {finding.severity.value}{unconfirmed}: {prose(finding.title)} ({finding.id})"
     if finding.message != finding.title:
-        yield f"**What:** {_prose(finding.message)}"
-    yield f"**Why:** {_prose(finding.cause)}"
+        yield f"**What:** {prose(finding.message)}"
+    yield f"**Why:** {prose(finding.cause)}"
     if finding.explained_by:
         yield f"**Explained by:** {finding.explained_by}"
     if finding.evidence:
-        seen = [f"- {_prose(item.what)} ({_prose(item.where)})" for item in finding.evidence]
+        seen = [f"- {prose(item.what)} ({prose(item.where)})" for item in finding.evidence]
         yield "\n".join(["**Seen:**", "", *seen])
     for fix in finding.fixes:
-        yield f"**Fix:** {_prose(fix.text)}"
+        yield f"**Fix:** {prose(fix.text)}"
         if fix.command:
-            yield _fenced(fix.command, "sh")
+            yield fenced(fix.command, "sh")
 
 
 def _cell(snapshot: Snapshot, names: tuple[str, ...]) -> str:
@@ -109,17 +109,17 @@ def _value(snapshot: Snapshot, name: str) -> str:
 def _packages(snapshot: Snapshot) -> str:
     fact = snapshot.get("packages")
     if isinstance(fact, Unknown):
-        return f"Packages: unknown: {_prose(fact.reason)}"
+        return f"Packages: unknown: {prose(fact.reason)}"
     packages = snapshot.records("packages")
     names = sorted(f"{package.get('name')}=={package.get('version')}" for package in packages)
-    return _folded(f"Packages: {len(names)}", _fenced("\n".join(names), "text"))
+    return _folded(f"Packages: {len(names)}", fenced("\n".join(names), "text"))
 
 
 def _folded(summary: str, body: str) -> str:
     return f"<details>\n<summary>{summary}</summary>\n\n{body}\n\n</details>"
 
 
-def _fenced(text: str, language: str) -> str:
+def fenced(text: str, language: str) -> str:
     """Return a code block that no backticks in the text can end."""
     text = _UNPRINTABLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
@@ -127,6 +127,6 @@ def _fenced(text: str, language: str) -> str:
     return f"{fence}{language}\n{text}\n{fence}"
 
 
-def _prose(text: str) -> str:
+def prose(text: str) -> str:
     """Return a text on one line in which nothing is markup or ends a table's cell."""
     return _MARKUP.sub(r"\\\g<0>", " ".join(_UNPRINTABLE.sub("", text).split()))

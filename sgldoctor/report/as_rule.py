@@ -24,6 +24,11 @@ def as_json(problem: Problem) -> str:
         "subject": problem.subject,
         "applies": list(_applies(problem)),
         "requires": [_test(test) for test in problem.require],
+        "symptom": problem.symptom,
+        "signatures": [
+            {key: list(patterns) for key in ("all", "any", "none") if (patterns := getattr(signature, key))}
+            for signature in problem.signatures
+        ],
         "cause": problem.cause,
         "fixes": [{"text": fix.text, "command": fix.command} for fix in problem.fixes],
         "consequences": list(problem.consequences),
@@ -45,10 +50,19 @@ def _lines(problem: Problem) -> Iterator[str]:
     yield from _section("Why", [problem.cause])
     yield from _section("Applies when", list(_applies(problem)))
     yield from _section("Is fine when", [_test(test) for test in problem.require])
+    for signature in problem.signatures:
+        yield from _section("Seen in a text that holds", [*signature.all, *_either(signature.any)])
+        yield from _section("but not", list(signature.none))
+    if problem.symptom:
+        yield from _section("Follows from something else", ["It is never the answer where a cause is found."])
     yield from _section("But not when", [exception.text for exception in problem.known_exceptions])
     yield from _section("Cures", [fix.text + (f"\n    {fix.command}" if fix.command else "") for fix in problem.fixes])
     yield from _section("Explains", list(problem.consequences))
     yield from _section(f"Evidence: {problem.evidence_level}, {problem.evidence_date}", list(problem.references))
+
+
+def _either(patterns: tuple[str, ...]) -> list[str]:
+    return [f"one of: {'   '.join(patterns)}"] if patterns else []
 
 
 def _section(title: str, items: list[str]) -> Iterator[str]:

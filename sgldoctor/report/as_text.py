@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from sgldoctor.redact import Redactor
-    from sgldoctor.report.model import Finding, Report
+    from sgldoctor.report.model import FilledFix, Finding, Report
 
 MARKS = {"error": "FAIL", "warning": "warn", "unknown": "?", "info": "note", "ok": "ok", "absent": "-"}
 STYLES = {"error": "bold red", "warning": "yellow", "unknown": "cyan", "info": "blue", "ok": "green", "absent": "dim"}
-_INDENT = " " * 8
+INDENT = " " * 8
 
 # Subjects that are one distribution: where it is absent, its line says so.
 _PACKAGES = {
@@ -57,7 +57,7 @@ def lines(report: Report, redactor: Redactor, width: int) -> Iterator[tuple[str,
 
 
 def _lines(report: Report, width: int) -> Iterator[tuple[str, str]]:
-    yield from _wrapped(headline(report), width, style=STYLES[_key(report.verdict)])
+    yield from wrapped(headline(report), width, style=STYLES[_key(report.verdict)])
     snapshot = report.snapshot
     if prefix := snapshot.text("python.prefix"):
         yield "", ""
@@ -66,7 +66,7 @@ def _lines(report: Report, width: int) -> Iterator[tuple[str, str]]:
             "",
         )
         if others := snapshot.texts("python.others"):
-            yield from _wrapped(
+            yield from wrapped(
                 f"Not examined: {'; '.join(others)}. Choose with --venv or --python.", width, style="dim"
             )
     yield "", ""
@@ -75,7 +75,7 @@ def _lines(report: Report, width: int) -> Iterator[tuple[str, str]]:
         yield from _subject(report, subject, state, reasons, width)
     yield "", ""
     for number, reason in enumerate(reasons, start=1):
-        yield from _wrapped(f"[{number}] Not judged: {reason}", width, indent=" " * 4, style=STYLES["unknown"])
+        yield from wrapped(f"[{number}] Not judged: {reason}", width, indent=" " * 4, style=STYLES["unknown"])
     if reasons:
         yield "", ""
     yield summary(report), ""
@@ -147,7 +147,7 @@ def _subject(report: Report, subject: str, state: str, reasons: list[str], width
         notes = sorted({reasons.index(_reason(finding)) + 1 for finding in unknown})
         text = f"{len(unknown)} not judged {''.join(f'[{note}]' for note in notes)}"
         facts = f"{facts}; {text}" if facts else text
-    first, *rest = list(_wrapped(f"{MARKS[state]:<6}{subject:<13} {facts}".rstrip(), width, indent=" " * 20))
+    first, *rest = list(wrapped(f"{MARKS[state]:<6}{subject:<13} {facts}".rstrip(), width, indent=" " * 20))
     yield first[0], STYLES[state]
     yield from rest
     for finding in report.found:
@@ -168,33 +168,39 @@ def _reason(finding: Finding) -> str:
 def _finding(report: Report, finding: Finding, width: int) -> Iterator[tuple[str, str]]:
     if finding.explained_by:
         root = next(other.title for other in report.found if other.id == finding.explained_by)
-        yield from _wrapped(f"{finding.message} This follows from: {root}.", width, indent=_INDENT)
+        yield from wrapped(f"{finding.message} This follows from: {root}.", width, indent=INDENT)
         yield "", ""
         return
     style = STYLES[finding.severity.value]
     unconfirmed = "" if finding.confirmed else " (unconfirmed: known from reports only)"
-    yield from _wrapped(f"{finding.message}{unconfirmed}", width, indent=_INDENT, style=style)
+    yield from wrapped(f"{finding.message}{unconfirmed}", width, indent=INDENT, style=style)
     if finding.severity is Severity.INFO:
-        yield from _wrapped(f"More: sgldoctor rules show {finding.id}", width, indent=_INDENT, style="dim")
+        yield from wrapped(f"More: sgldoctor rules show {finding.id}", width, indent=INDENT, style="dim")
         yield "", ""
         return
-    yield from _wrapped(f"Why: {finding.cause}", width, indent=_INDENT)
+    yield from wrapped(f"Why: {finding.cause}", width, indent=INDENT)
     for evidence in finding.evidence:
-        yield from _wrapped(f"Seen: {evidence.what} ({evidence.where})", width, indent=_INDENT, style="dim")
-    for number, fix in enumerate(finding.fixes):
-        text = fix.text if number == 0 or fix.text.startswith("Or") else f"Or: {fix.text}"
-        yield from _wrapped(text, width, indent=_INDENT)
-        if fix.command:
-            yield "", ""
-            yield f"{_INDENT}  {fix.command}", "bold"
-            yield "", ""
-    yield from _wrapped(f"Rule: {finding.id}", width, indent=_INDENT, style="dim")
+        yield from wrapped(f"Seen: {evidence.what} ({evidence.where})", width, indent=INDENT, style="dim")
+    yield from cures(finding.fixes, width, indent=INDENT)
+    yield from wrapped(f"Rule: {finding.id}", width, indent=INDENT, style="dim")
     yield "", ""
 
 
-def _wrapped(text: str, width: int, *, indent: str = "", style: str = "") -> Iterable[tuple[str, str]]:
+def cures(fixes: Iterable[FilledFix], width: int, *, indent: str) -> Iterator[tuple[str, str]]:
+    """Yield the lines that say what to do; a command stands alone on its line, whole."""
+    for number, fix in enumerate(fixes):
+        text = fix.text if number == 0 or fix.text.startswith("Or") else f"Or: {fix.text}"
+        yield from wrapped(text, width, indent=indent)
+        if fix.command:
+            yield "", ""
+            yield f"{indent}  {fix.command}", "bold"
+            yield "", ""
+
+
+def wrapped(text: str, width: int, *, indent: str = "", style: str = "") -> Iterable[tuple[str, str]]:
+    """Return a text as lines, never broken within a word; every line is indented by INDENT, by others all but one."""
     wrapper = textwrap.TextWrapper(
-        max(width, 40), initial_indent=indent if indent == _INDENT else "", subsequent_indent=indent,
+        max(width, 40), initial_indent=indent if indent == INDENT else "", subsequent_indent=indent,
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
     return [(line, style) for line in wrapper.wrap(text)]

@@ -239,6 +239,25 @@ def kernels_for_torch(torch: str) -> str | None:
     return " and ".join(f"{row['packages'][0]} {_span(row['versions'])}" for row in found) or None
 
 
+def kernels_built_for(torches: Sequence[str]) -> str | None:
+    """Return the released kernels that fit one of these torch versions, in words, or None.
+
+    Among the kernels that fit any torch, those that need a symbol are the ones that fit only torches that export it.
+    """
+    rows = [
+        row
+        for row in table("kernel_windows.yaml")["windows"]
+        if any(specifier_of(row["torch"]).contains(torch) for torch in torches)
+    ]
+    packages: dict[str, list[str]] = {}
+    for row in rows:
+        packages.setdefault(str(row["packages"][0]), []).append(_span(row["versions"]))
+    return " and ".join(
+        f"{package} {spans[0].partition(' to ')[0]} to {spans[-1].partition(' to ')[2]}"
+        for package, spans in packages.items()
+    ) or None  # fmt: skip
+
+
 def _span(specifier: str) -> str:
     bounds = {item.operator: item.version for item in specifier_of(specifier)}
     return f"{bounds['>=']} to {bounds['<=']}"

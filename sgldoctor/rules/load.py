@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sgldoctor.rules.model import Problem
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _EXAMPLES = "\nexamples:"
 
 
@@ -135,7 +135,7 @@ def read_yaml(path: Path) -> Any:  # noqa: ANN401 - any YAML value
         RulesError: it cannot be read, or is no YAML.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a safe loader
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=YamlLoader)  # noqa: S506 - a safe loader
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RulesError([f"{path}: {_one_line(error)}"]) from None
 
@@ -160,7 +160,7 @@ def _read(path: Path, *, examples: bool) -> tuple[Problem | None, list[str]]:
     try:
         text = path.read_text(encoding="utf-8")
         # Examples are the last key of a file; leaving them out halves the time that `check` needs to load.
-        document = yaml.load(text if examples else text.partition(_EXAMPLES)[0] + "\n", Loader=_Loader)  # noqa: S506
+        document = yaml.load(text if examples else text.partition(_EXAMPLES)[0] + "\n", Loader=YamlLoader)  # noqa: S506
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         return None, [f"{path}: {_one_line(error)}"]
     return parse_problem(document, path, examples=examples)

@@ -66,6 +66,19 @@ class KnownException:
 
 
 @dataclass(frozen=True, slots=True)
+class Signature:
+    """How a problem shows in a text: RE2 patterns, each searched within one logical line."""
+
+    all: tuple[str, ...] = ()
+    """Each must match some line, not necessarily the same one."""
+    any: tuple[str, ...] = ()
+    """Where there are such, one of them must match some line."""
+    none: tuple[str, ...] = ()
+    """No line may match one of these."""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """One rule file."""
 
@@ -78,7 +91,8 @@ class Problem:
     when: tuple[Test, ...]
     require: tuple[Test, ...]
     message: str
-    signatures: tuple[Mapping[str, Any], ...]
+    signatures: tuple[Signature, ...]
+    symptom: bool
     cause: str
     fixes: tuple[Fix, ...]
     references: tuple[str, ...]

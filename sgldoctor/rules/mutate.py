@@ -14,9 +14,10 @@ from packaging.version import Version
 
 from sgldoctor.derive import derive
 from sgldoctor.diagnose import judge
+from sgldoctor.explain.rank import met
 from sgldoctor.facts import Kind
 from sgldoctor.rules.conditions import RecordConditions, specifier_of
-from sgldoctor.rules.validate import EXPECTED, example_snapshot
+from sgldoctor.rules.validate import EXPECTED, example_snapshot, texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,11 +45,46 @@ def survivors(problem: Problem) -> list[Mutant]:
         for example in problem.examples.get(kind) or ()
         if "facts" in example
     ]
-    return [
+    checks = [
         mutant
         for mutant in mutants(problem)
         if all(judge(mutant.problem, snapshot) in expected for expected, snapshot in examples)
     ]
+    return checks + _unnoticed_signatures(problem)
+
+
+def _unnoticed_signatures(problem: Problem) -> list[Mutant]:
+    """Return the copies with a pattern or signature dropped that match the same examples as before."""
+    if not problem.signatures:
+        return []
+    from sgldoctor.explain.answer import Explainer  # noqa: PLC0415 - only signatures need the engine
+    from sgldoctor.rules.book import Book  # noqa: PLC0415
+
+    explainer = Explainer(Book({}, [problem]))
+    seen = [(kind == "match", explainer.scan_text(example["text"]).hits) for kind, example in texts_of(problem)]
+    return [
+        mutant
+        for mutant in signature_mutants(problem)
+        if all((met(mutant.problem.signatures, hits) is not None) is wanted for wanted, hits in seen)
+    ]
+
+
+def signature_mutants(problem: Problem) -> Iterator[Mutant]:
+    """Yield copies in which one signature, or one pattern of one, is dropped."""
+    for number, signature in enumerate(problem.signatures):
+        place = f"signatures[{number + 1}]"
+        if len(problem.signatures) > 1:
+            yield Mutant(f"{place} dropped", replace(problem, signatures=_without(problem.signatures, number)))
+        for key in ("all", "any", "none"):
+            patterns = getattr(signature, key)
+            for which, pattern in enumerate(patterns):
+                parts: dict[str, Any] = {key: _without(patterns, which)}
+                changed = replace(signature, **parts)
+                if changed.all or changed.any:  # without any pattern it would be no signature
+                    yield Mutant(
+                        f"{place}.{key}: {pattern!r} dropped",
+                        replace(problem, signatures=_put(problem.signatures, number, changed)),
+                    )
 
 
 def mutants(problem: Problem) -> Iterator[Mutant]:

@@ -16,6 +16,7 @@ from sgldoctor.rules.model import (
     KnownException,
     Problem,
     Severity,
+    Signature,
     Test,
 )  # fmt: skip
 
@@ -24,9 +25,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 REQUIRED = ("id", "title", "severity", "subject", "cause", "fix", "references", "evidence", "examples")
-OPTIONAL = ("affects", "consequences", "check", "signatures", "known_exceptions")
+OPTIONAL = ("affects", "consequences", "check", "signatures", "symptom", "known_exceptions")
 PLACEHOLDER = re.compile(r"\{([a-z][A-Za-z0-9_.*-]*)\}")
 ITEM = "item."
+CAPTURE = "capture."
+_GROUP = re.compile(r"\(\?P<([a-z][a-z0-9_]*)>")
+_ANY_GROUP = re.compile(r"\(\?P<([^>]*)>")
+
+DERIVED = {
+    "symbol": ("symbol_shown", "symbol_torch", "symbol_direction", "symbol_kernels"),
+    "library": ("library_apt", "library_dnf", "library_package"),
+    "flag": ("flag_nearest", "flag_history"),
+    "variable": ("variable_nearest", "variable_history"),
+    "gpu": ("gpu_capability", "gpu_architecture"),
+}
+"""What the tables add to a capture: a pattern that captures ``symbol`` may fill ``{capture.symbol_torch}`` too."""
 
 
 class _Reader:
@@ -35,6 +48,7 @@ class _Reader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.errors: list[str] = []
+        self.captures: set[str] = set()
 
     def error(self, place: str, text: str) -> None:
         self.errors.append(f"{self.path}: {place}: {text}" if place else f"{self.path}: {text}")
@@ -82,15 +96,35 @@ class _Reader:
         for fact, raw in node.items():
             try:
                 tests.append(Test(str(fact), conditions.parse(str(fact), raw)))
+                if str(fact).startswith(CAPTURE):
+                    self.capture(place, str(fact).removeprefix(CAPTURE))
             except ValueError as error:
                 self.error(f"{place}.{fact}", str(error))
         return tuple(tests)
 
+    def capture(self, place: str, name: str) -> None:
+        """Note a capture that no pattern of this file has."""
+        if name not in self.captures:
+            known = sorted(self.captures)
+            self.error(place, f"no pattern captures {name!r}.{did_you_mean(name, known)} {_offer(known)}")
+
+    def pattern(self, place: str, node: Any) -> str:  # noqa: ANN401
+        """Return a pattern as it stands; validation compiles it, which alone needs the regex engine."""
+        if not isinstance(node, str) or not node.strip():
+            self.error(place, f"must be a pattern, not {node!r}")
+            return ""
+        for name in _ANY_GROUP.findall(node):
+            if not _GROUP.fullmatch(f"(?P<{name}>"):
+                self.error(place, f"the capture {name!r} must be lower-case letters, digits and underscores")
+        return node
+
     def template(self, place: str, node: Any, *, items: bool = False) -> str:  # noqa: ANN401
-        """Return a text whose placeholders all name facts."""
+        """Return a text whose placeholders all name facts, or captures of this file's signatures."""
         text = self.text(place, node)
         for name in PLACEHOLDER.findall(text):
-            if spec_of(name) is None and not (items and name.startswith(ITEM)):
+            if name.startswith(CAPTURE):
+                self.capture(place, name.removeprefix(CAPTURE))
+            elif spec_of(name) is None and not (items and name.startswith(ITEM)):
                 self.error(place, f"the placeholder {{{name}}} names no fact")
         return text
 
@@ -108,6 +142,9 @@ def parse_problem(document: Any, path: Path, *, examples: bool) -> tuple[Problem
 
 
 def _problem(reader: _Reader, document: dict[str, Any], path: Path) -> Problem:
+    signatures = reader.each(
+        "signatures", document.get("signatures", []), lambda place, node: _signature(reader, place, node)
+    )
     check = document.get("check", {"require": None})
     when: tuple[Test, ...] = ()
     require: tuple[Test, ...] = ()
@@ -116,10 +153,11 @@ def _problem(reader: _Reader, document: dict[str, Any], path: Path) -> Problem:
         when = reader.tests("check.when", check["when"]) if "when" in check else ()
         require = reader.tests("check.require", check.get("require"))
         message = reader.template("check.message", check["message"], items=True) if "message" in check else ""
-    signatures = document.get("signatures", [])
     if "check" not in document and not signatures:
         reader.error("", "holds neither a check nor a signature, so it can never be found")
-    reader.each("signatures", signatures, lambda place, node: _signature(reader, place, node))
+    symptom = document.get("symptom", False)
+    if not isinstance(symptom, bool):
+        reader.error("symptom", f"must be true or false, not {symptom!r}")
     evidence = document["evidence"]
     reader.keys("evidence", evidence, ("level", "date"), ())
     evidence = evidence if isinstance(evidence, dict) else {}
@@ -136,8 +174,9 @@ def _problem(reader: _Reader, document: dict[str, Any], path: Path) -> Problem:
         when=when,
         require=require,
         message=message,
-        signatures=tuple(signatures) if isinstance(signatures, list) else (),
-        cause=reader.text("cause", document["cause"]),
+        signatures=signatures,
+        symptom=symptom is True,
+        cause=reader.template("cause", document["cause"], items=True),
         fixes=reader.each("fix", document["fix"], lambda place, node: _fix(reader, place, node)),
         references=reader.texts("references", document["references"]),
         evidence_level=reader.one_of("evidence.level", evidence.get("level"), EVIDENCE_LEVELS),
@@ -183,8 +222,19 @@ def _exception(reader: _Reader, place: str, node: Any) -> KnownException | None:
     )
 
 
-def _signature(reader: _Reader, place: str, node: Any) -> None:  # noqa: ANN401
-    """Check the shape only; patterns are compiled by validation, which alone needs the regex engine."""
-    if reader.keys(place, node, (), ("all", "any", "none")):
-        for key, patterns in node.items():
-            reader.texts(f"{place}.{key}", patterns)
+def _signature(reader: _Reader, place: str, node: Any) -> Signature:  # noqa: ANN401
+    """Return a signature and note what it captures, for the templates of this file."""
+    if not reader.keys(place, node, (), ("all", "any", "none", "message")):
+        return Signature()
+    parts = {key: reader.each(f"{place}.{key}", node.get(key, []), reader.pattern) for key in ("all", "any", "none")}
+    if not parts["all"] and not parts["any"]:
+        reader.error(place, "needs a pattern under all or any")
+    for pattern in (*parts["all"], *parts["any"]):
+        for name in _GROUP.findall(pattern):
+            reader.captures.update((name, *DERIVED.get(name, ())))
+    message = reader.template(f"{place}.message", node["message"]) if "message" in node else ""
+    return Signature(parts["all"], parts["any"], parts["none"], message)
+
+
+def _offer(known: list[str]) -> str:
+    return f"Captured here: {', '.join(known)}" if known else "Nothing is captured here."

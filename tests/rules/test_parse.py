@@ -88,7 +88,10 @@ def test_a_check_without_examples_is_an_error(tmp_path: Path) -> None:
 
 def test_a_pattern_that_does_not_compile_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path, cause="signatures:\n  - all: ['(unclosed']\ncause: Because.")
-    assert errors_of(path) == ["signatures[1].all: '(unclosed' does not compile: missing ): (unclosed"]
+    assert errors_of(path) == [
+        "signatures[1].all: '(unclosed' does not compile: missing ): (unclosed",
+        "examples.match: signatures need at least one example with a text",
+    ]
 
 
 def test_text_that_is_no_yaml_is_an_error_that_names_the_file(tmp_path: Path) -> None:
