@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SAVED = "before-fix.json"
 _LOG = "fix.log"
+_IMPORTED = frozenset({"python", "torch", "flashinfer", "sgl-kernel", "packages"})
+"""Subjects whose errors would also fail an import."""
 _CONSTRAINTS = "fix-constraints.txt"
 _PINNED = re.compile(r"^(?P<name>[A-Za-z0-9][\w.-]*)(?:==| @ )")
 
@@ -77,7 +79,7 @@ def mend(patient: Patient, report: Report, reporter: Reporter) -> Report:
             if cure.finding in {finding.id for finding in after.found}:
                 raise InstallFailedError(f"{cure.finding} is still there. {_undo_hint(prefix)}")
         after = patient.report()
-        if not judge.errors(after):
+        if not {finding.subject for finding in judge.errors(after)} & _IMPORTED:
             _import_all(after, prefix, python, engine, reporter)
     return after
 
@@ -157,13 +159,15 @@ def _apply(cure: Cure, report: Report, prefix: Path, python: str, engine: Engine
 
 
 def _import_all(report: Report, prefix: Path, python: str, engine: Engine, reporter: Reporter) -> None:
-    """Import what is installed, in one child process, where check has nothing against it any more."""
+    """Import what is installed, in one child process."""
     versions = {
         str(item["name"]): str(item["version"]).partition("+")[0] for item in report.snapshot.records("packages")
     }
     kernel = {"sgl-kernel", "sglang-kernel"} & versions.keys()
     asked = (("torch", "torch" in versions), ("flashinfer", "flashinfer-python" in versions), ("kernel", bool(kernel)))
     names = tuple(name for name, there in asked if there)
+    if not names:
+        return
     scratch = prefix / STATE / "scratch"
     reporter.begin("verify")
     try:
