@@ -69,6 +69,7 @@ def ranked(found: list[Candidate], leads_to: Mapping[str, tuple[str, ...]]) -> l
         key=lambda c: (
             _tier(c),
             c.problem.id in explained,
+            c.problem.severity is Severity.WARNING,
             c.confirmed is not True,
             c.first,
             tuple(-part for part in _specificity(c.signature)),
@@ -78,15 +79,16 @@ def ranked(found: list[Candidate], leads_to: Mapping[str, tuple[str, ...]]) -> l
 
 
 def _tier(candidate: Candidate) -> int:
-    """Return the rank of its kind: errors, warnings, what its check excludes, symptoms, notes, what is harmless."""
+    """Return the rank of its kind: errors and warnings, what its check excludes, symptoms, notes, what is harmless.
+
+    A warning that leads to an error of the same text is its root, so what explains what decides between the two.
+    """
     severity = candidate.problem.severity
     if severity in {Severity.BENIGN, Severity.INFO}:
-        return 5 if severity is Severity.BENIGN else 4
+        return 4 if severity is Severity.BENIGN else 3
     if candidate.problem.symptom:
-        return 3
-    if candidate.confirmed is False:
         return 2
-    return 1 if severity is Severity.WARNING else 0
+    return 1 if candidate.confirmed is False else 0
 
 
 def _explained(found: list[str], leads_to: Mapping[str, tuple[str, ...]]) -> set[str]:

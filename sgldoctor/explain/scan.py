@@ -31,6 +31,8 @@ _MEMORY = 48 << 20
 """Bytes that the automaton may take for its states."""
 _AROUND = 8 << 10
 """Bytes of a long line, before and after a match, that are taken for the line."""
+_LONG = 16 << 10
+"""Bytes in a line, on average, from which on a block is searched as noise."""
 _TRIES, _PATIENCE = 200, 1000
 """Places in a block at which a pattern is tried before the next block has its turn: a tenth of them after so many
 misses, so that a careless pattern of ``--rules`` makes nothing slow."""
@@ -50,8 +52,12 @@ class Hit:
 class Patterns:
     """Patterns, compiled into one automaton."""
 
-    def __init__(self, texts: Iterable[str]) -> None:
+    def __init__(self, texts: Iterable[str], *, coarse: bool = False) -> None:
         """Compile every pattern.
+
+        Args:
+            texts: the patterns.
+            coarse: only the literals of those that have some.
 
         Raises:
             RulesError: together they need more memory than an automaton may take.
@@ -59,7 +65,7 @@ class Patterns:
         self._texts = [*texts, _SENTINEL]
         self._set = re2.Set.SearchSet(_options())
         for text in self._texts:
-            self._set.Add(_unanchored(text))
+            self._set.Add(_coarse(text) if coarse else _unanchored(text))
         try:
             self._set.Compile()
         except re2.error:
@@ -84,11 +90,26 @@ class Library:
         """
         known = (pattern for signature in signatures for pattern in patterns_of(signature))
         self._texts = dict.fromkeys((*known, *further))
+        self._near: dict[tuple[str, ...], Patterns] = {}
 
     @cached_property
     def all(self) -> Patterns:
         """All of them: for logs, and where many texts are searched."""
         return Patterns(self._texts)
+
+    def in_noise(self, data: bytes) -> list[str]:
+        """Return those that match in noise: there the states of all patterns together are too many to be kept.
+
+        The literals are searched first, then the patterns of those that were found.
+        """
+        near = tuple(self._coarse.matching(data))
+        if near not in self._near:
+            self._near = {near: Patterns(near)}
+        return self._near[near].matching(data)
+
+    @cached_property
+    def _coarse(self) -> Patterns:
+        return Patterns(self._texts, coarse=True)
 
     def of(self, text: str) -> Patterns:
         """Return those whose literals stand in a text, which is short: most need not even be compiled."""
@@ -121,8 +142,10 @@ class Scan:
             for line in lines:
                 self._line(line, patterns.matching(line.text.encode()))
         else:
-            for pattern in self._library.all.matching(data):
+            odd = _is_odd(block.data)
+            for pattern in self._library.in_noise(data) if odd else self._library.all.matching(data):
                 if len(self.hits.get(pattern, ())) < KEPT:
+                    self._misses[pattern] += _PATIENCE * odd
                     self._block(data, block.first, source, pattern)
 
     def _line(self, line: Line, patterns: list[str]) -> None:
@@ -162,6 +185,21 @@ def _lines_with(pattern: str, data: bytes) -> Iterator[tuple[int, int]]:
         end = min(len(data) if end < 0 else end, found.end() + _AROUND)
         yield start, end
         at = end + 1
+
+
+def _is_odd(data: bytes) -> bool:
+    """Return whether a block is no text, or has giant lines."""
+    if len(data) > _LONG * (data.count(b"\n") + 1):
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+def _coarse(pattern: str) -> str:
+    return "|".join(map(re2.escape, literals(pattern))) or _unanchored(pattern)
 
 
 def _as_utf8(data: bytes) -> bytes:
