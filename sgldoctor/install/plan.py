@@ -19,6 +19,8 @@ STATE = ".sgldoctor"
 """The folder inside an environment where its constraints, its overrides and the state of an execution lie."""
 CONSTRAINTS = "constraints.txt"
 OVERRIDES = "overrides.txt"
+MADE_FOR = "made-for"
+"""What `check` reads, so that an environment for vLLM is not blamed for having no sglang."""
 BUILD_CONSTRAINTS = "build-constraints.txt"
 """What a package is built with where the index has only its source: flashinfer-python before 0.5.0 asks for any torch
 to be built with, and writes that torch into its requirements."""
@@ -89,13 +91,18 @@ class Environment:
         """Return the path of the environment's own Python."""
         return f"{self.venv.rstrip('/')}/bin/python"
 
+    def made_for(self) -> str:
+        """Return what the environment serves: sglang, vllm, or packages alone."""
+        return next((name for name in ("sglang", "vllm") if name in dict(self.versions)), "packages")
+
     def files(self) -> list[tuple[str, tuple[str, ...]]]:
-        """Return the files that the steps read from the state folder: name and lines."""
+        """Return what lies in the state folder before the first step: name and lines."""
         torch = dict(self.versions).get("torch")
         found = [
             (CONSTRAINTS, self.constraints),
             (OVERRIDES, self.overrides),
             (BUILD_CONSTRAINTS, (f"torch=={torch}",) if torch else ()),
+            (MADE_FOR, (self.made_for(),)),
         ]
         return [(name, rows) for name, rows in found if rows]
 
@@ -168,7 +175,7 @@ def install_command(environment: Environment, step: Step, installer: str = "uv")
     command = ["uv", "pip", "install", "--python", environment.interpreter()]
     options = {CONSTRAINTS: "--constraint", OVERRIDES: "--override", BUILD_CONSTRAINTS: "--build-constraints"}
     for name, _ in environment.files():
-        command += [options[name], environment.state(name)]
+        command += [options[name], environment.state(name)] if name in options else []
     if environment.prerelease and environment.locked:
         command.append("--prerelease=allow")
     if indexes:

@@ -122,9 +122,17 @@ def test_a_shell_script_runs_the_plans_commands_and_may_run_again(tmp_path: Path
     ]
     written = (tmp_path / "it's a folder/.sgldoctor/constraints.txt").read_text("utf-8").splitlines()
     assert tuple(written) == plan.environments[0].constraints
+    assert (tmp_path / "it's a folder/.sgldoctor/made-for").read_text("utf-8") == "sglang\n"
     assert run_with_stubs(script, tmp_path, "0.13.9").returncode == 0
     again = (tmp_path / "calls").read_text("utf-8").splitlines()[len(calls) :]
     assert again == calls[1:]
+
+
+@pytest.mark.parametrize(("name", "kinds"), [("a40", ["sglang"]), ("vllm", ["vllm"]), ("two", ["sglang", "packages"])])
+def test_what_an_environment_was_made_for_is_written_for_check(name: str, kinds: list[str]) -> None:
+    environments = PLANS[name].environments
+    assert [dict(each.files())["made-for"][0] for each in environments] == kinds
+    assert all(each.state("made-for") in render(PLANS[name], "shell") for each in environments)
 
 
 def test_a_line_break_in_a_folder_stays_in_its_quotes(tmp_path: Path) -> None:

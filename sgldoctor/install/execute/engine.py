@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
+from sgldoctor.api import explain_text
 from sgldoctor.install.execute.errors import InstallFailedError, InstallRefusedError
 from sgldoctor.system.children import Child
 
@@ -174,14 +175,22 @@ _HINTS = (
 
 
 def failure(text: str) -> str:
-    """Return an installer's error for a reader: what it means where that is known, then its own words.
-
-    The one place where `explain` will be asked.
-    """
-    hint = next((hint for pattern, hint in _HINTS if pattern.search(text)), None)
+    """Return an installer's error for a reader: what it means where that is known, then its own words."""
+    hint = next((hint for pattern, hint in _HINTS if pattern.search(text)), None) or _explained(text)
     lines = text.splitlines()
     start = next(
         (i for i, line in enumerate(lines) if re.match(r"\s*(?:error|ERROR|\u00d7)", line)), max(0, len(lines) - 8)
     )
     own = "\n".join(f"  {line.rstrip()}" for line in lines[start : start + 12] if line.strip())
     return "\n".join(part for part in (hint, "The installer says:", own) if part)
+
+
+def _explained(text: str) -> str | None:
+    """Return what `explain` says of an installer's error: the cause and the first command; None: it is not known."""
+    explanation = explain_text(text)
+    if not explanation.first:
+        return None
+    match = explanation.matches[0]
+    command = next((fix.command for fix in match.fixes if fix.command), None)
+    more = f" Try: {command}" if command else ""
+    return f"{(match.message or match.title).rstrip('.')}.{more}\nMore: sgldoctor rules show {match.id}"

@@ -26,12 +26,12 @@ from sgldoctor.install.plan import (
     CONSTRAINTS,
     DONE,
     FAILED,
+    MADE_FOR,
     READY,
     as_record,
     create_command,
     install_command,
 )
-from sgldoctor.probes.python import MADE_FOR
 from sgldoctor.system import RealSystem
 
 if TYPE_CHECKING:
@@ -231,8 +231,7 @@ def _carry_out(site: _Site) -> None:
         made = replace(site.environment, python=site.state["python"])
         command = create_command(made, site.plan.installer)
         site.engine.run(command + (["--allow-existing"] if command[0] == "uv" else []), site.reporter, site.log)
-        engines = [name for name in ("sglang", "vllm") if name in dict(site.environment.versions)]
-        site.folder.write(MADE_FOR.rpartition("/")[2], engines[:1] or ["packages"])
+        site.folder.write(MADE_FOR, [site.environment.made_for()])
         site.save(made=True)
     todo = [step for step in site.environment.steps if "verified" not in steps.get(step.name, {})]
     ahead = _Ahead(site, todo[1:] if site.plan.installer == "uv" else [])

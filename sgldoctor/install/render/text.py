@@ -43,9 +43,10 @@ def lines(plan: Plan, width: int, *, advice: bool = True) -> Iterator[tuple[str,
     if ready and advice:
         yield "", ""
         yield (
-            "Carry it out with --execute, or write it down with --format shell, dockerfile, requirements, uv or modal.",
+            "Carry it out with --execute. Written down it also holds the constraint files that are named above:",
             "dim",
         )
+        yield "--format shell, dockerfile, requirements, uv or modal.", "dim"
 
 
 def outcome(plan: Plan, width: int) -> Iterator[tuple[str, str]]:
