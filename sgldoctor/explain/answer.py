@@ -15,7 +15,7 @@ from sgldoctor.explain.source import Source
 from sgldoctor.facts import label_of
 from sgldoctor.report.model import FilledFix, Status
 from sgldoctor.rules.conditions import all_of
-from sgldoctor.rules.model import Signature
+from sgldoctor.rules.model import EVIDENCE_LEVELS, Signature
 from sgldoctor.rules.parse import CAPTURE, PLACEHOLDER
 from sgldoctor.snapshot import Known, Snapshot
 
@@ -73,10 +73,15 @@ class Explainer:
         return Explanation((answer, *(_match(candidate, snapshot) for candidate in others)))
 
     def _leading_to(self, problem: Problem) -> tuple[str, ...]:
-        """Return the titles of what may be behind a symptom."""
+        """Return the titles of what may be behind a symptom, those of the same part that were run first."""
         if not problem.symptom:
             return ()
-        return tuple(outline.title for outline in self._book.outlines.values() if problem.id in outline.consequences)
+        leading = [o.id for o in self._book.outlines.values() if problem.id in o.consequences]
+        order = sorted(
+            (self._book[name] for name in leading),
+            key=lambda p: (p.subject != problem.subject, -EVIDENCE_LEVELS.index(p.evidence_level), p.id),
+        )
+        return tuple(found.title for found in order)
 
     def explain_text(self, text: str) -> Explanation:
         """Return what a text shows."""
