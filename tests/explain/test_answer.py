@@ -106,7 +106,7 @@ def test_a_symptom_gives_way_to_what_the_facts_prove_and_names_what_else_could_b
     taker = explainer(hidden, behind, other)
     alone = taker.explain_text("could not be loaded").matches
     assert [m.id for m in alone] == ["hidden"]
-    assert alone[0].possible == ("The title of torch-too-old", "The title of numa-missing")
+    assert alone[0].possible == ("The title of numa-missing", "The title of torch-too-old")
     proven = taker.explain_text("could not be loaded\ntorch==2.7.1").matches
     assert [(m.id, m.confirmed) for m in proven] == [("torch-too-old", True), ("hidden", None)]
     assert [line.text for line in proven[0].lines] == ["could not be loaded"]
