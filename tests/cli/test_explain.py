@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,15 @@ def test_of_a_damaged_archive_what_could_be_read_is_explained(
     assert "Compressed file ended" in told.err
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let children hear SIGINT, which those of a background job inherit as ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_on_a_pipe_that_never_ends_gives_what_was_found(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
@@ -249,6 +259,7 @@ def test_telemetry_is_summed_up(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out.startswith("60 decode and 0 prefill lines in 59 s\n")
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_followed_log_tells_as_soon_as_something_is_wrong(tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     log.write_text("[x] all is well\n")
