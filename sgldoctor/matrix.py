@@ -194,17 +194,21 @@ def _glibc(release: str, target: Target, versions: dict[str, str]) -> str | None
     have = version_of(target.glibc or "")
     if have is None:
         return None
+    return next((why for least, why in glibc_needs(release, versions, target.arch) if have < least), None)
+
+
+def glibc_needs(release: str, versions: dict[str, str], arch: str) -> list[tuple[Version, str]]:
+    """Return the C libraries that a release and what it installs need at least, each with the reason in words."""
     wheels = table("sglang.json")["releases"].get(release, {}).get("wheels", ())
-    tags = [str(w["platform"]) for w in wheels if str(w["platform"]).endswith(f"_{target.arch}")]
+    tags = [str(w["platform"]) for w in wheels if str(w["platform"]).endswith(f"_{arch}")]
     least = min((_tag_glibc(tag) for tag in tags), default=None)
-    if least and have < least:
-        return f"its wheels need glibc {least}, and there is no source package"
+    needs = [(least, f"its wheels need glibc {least}, and there is no source package")] if least else []
     for name, version in versions.items():
         row = table("packages.json").get(name, {}).get(version, {})
-        oldest = row.get("glibc", {}).get(target.arch)
-        if oldest and not row["sdist"] and have < Version(oldest):
-            return f"{name} {version} needs glibc {oldest}"
-    return None
+        oldest = row.get("glibc", {}).get(arch)
+        if oldest and not row["sdist"]:
+            needs.append((Version(oldest), f"{name} {version} needs glibc {oldest}"))
+    return needs
 
 
 def _tag_glibc(tag: str) -> Version:

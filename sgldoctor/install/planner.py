@@ -26,6 +26,8 @@ SHOWN = 3
 LATEST = "latest"
 _LABEL = re.compile(r"cu\d{3}")
 _OLD_CUDA = 12
+_OLDEST_GLIBC = Version("2.17")
+"""PEP 599: manylinux2014, the oldest tag of the kernels' wheels."""
 _NEWER_CUDA_DRIVER = "580"
 
 
@@ -299,7 +301,8 @@ def _assumptions(chosen: Option, fitting: list[Option], target: Target, wish: Wi
     if not target.driver:
         found.append(_driver_assumption(chosen, fitting, target, wish))
     if not target.glibc:
-        need = "2.34" if Version(chosen.release) >= Version("0.5.11") else "2.28"
+        needs = matrix.glibc_needs(chosen.release, chosen.versions, target.arch)
+        need = max((least for least, _ in needs), default=_OLDEST_GLIBC)
         found.append(
             f"C library not known: taken to be glibc {need} or newer. Ubuntu 20.04 has 2.31; say it with --glibc."
         )

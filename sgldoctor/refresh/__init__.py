@@ -1,5 +1,5 @@
 """Making the generated tables of rules/knowledge anew from the configured package index.
 
-Run by hand or on a schedule as ``python -m sgldoctor.refresh``; nothing else in the program uses the network
-of this room. Every table carries when and from what it was made.
+Run as ``sgldoctor rules refresh``; no table is read from a network anywhere else. Every table carries when and from
+what it was made.
 """

@@ -38,7 +38,7 @@ SINCE: dict[str, Version | None] = {
 }  # fmt: skip
 """From which release on; None: those that some sglang release pins.
 
-torch 2.3 is the oldest that a vllm asks for which an sglang release of the table of health asks for.
+torch 2.3.0 is what the oldest vllm here asks for, 0.4.3, which sglang 0.1.17 pins.
 """
 
 _LINUX = re.compile(r"(?:manylinux|linux|any)")

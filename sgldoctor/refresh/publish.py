@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PROJECT = "sgldoctor"
 LARGEST = 64 << 20
-"""Bytes of a file of knowledge, unpacked: eighty times of what it had in November 2026."""
+"""Bytes of a file of knowledge, unpacked: ninety times of what it had in November 2026."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _IN_WHEEL = re.compile(r"sgldoctor/data/rules/knowledge/([a-z_]+\.json)")
