@@ -14,6 +14,8 @@ import typer
 from sgldoctor.errors import ExitCode, OutputError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sgldoctor.install.plan import Plan
     from sgldoctor.install.target import Target, Wish
 
@@ -155,6 +157,7 @@ def command(  # noqa: PLR0913 - every option of the command stands here
     _refuse_contradictions(execute=execute, resume=resume, clean=clean, sources=[from_, wheelhouse, stack])
     locks: dict[str, Any] = {}
     plan: Plan | None = None
+    settled = True
     if from_ or wheelhouse:
         plan, locks = _stored(from_, wheelhouse, venv)
     elif resume:
@@ -165,12 +168,21 @@ def command(  # noqa: PLR0913 - every option of the command stands here
         named = {"driver": driver, "cuda": cuda, "python": python, "arch": arch, "glibc": glibc}
         target = _target(tuple(gpu or ()), named, stack, in_image=form in {Format.DOCKERFILE, Format.MODAL})
         wish = _wish(sglang, engine, extra, with_, override=override, installer=installer, venv=venv, python=python)
-        plan = _planned(target, wish, stack)
-        if plan.status == "ready" and not no_resolve:
-            plan = _resolved(plan)
+        plan, settled = _planned(target, wish, stack), no_resolve
+    early = execute and not download  # what is carried out at once is resolved while the first files are fetched
+    if plan.status == "ready" and not settled and not early:
+        plan, settled = _resolved(plan), True
+    if plan.status == "ready" and download:
+        _collect(plan, download)
     if plan.status != "ready" or not (execute or download):
         return _show(plan, form, stack, write_to)
-    return _carry_out(plan, form, download, execute=execute, resume=resume, clean=clean, locks=locks)
+    if not execute:
+        return int(ExitCode.OK)
+
+    def settle(plan: Plan) -> Plan:
+        return plan if settled else _resolved(plan)
+
+    return _carry_out(plan, form, stack, settle, resume=resume, clean=clean, locks=locks)
 
 
 def _refuse_contradictions(*, execute: bool, resume: bool, clean: bool, sources: list[str | None]) -> None:
@@ -314,32 +326,35 @@ def _write(text: str, form: Format, path: str) -> None:
     typer.echo(f"Written to {path}: pyproject.toml and uv.lock.", err=True)
 
 
+def _collect(plan: Plan, folder: str) -> None:
+    from sgldoctor.cli import progress  # noqa: PLC0415 - keeps --help fast
+    from sgldoctor.install import execute as executor  # noqa: PLC0415
+
+    for path in executor.download(plan, folder, progress.reporter()):
+        typer.echo(path)
+
+
 def _carry_out(
-    plan: Plan,
-    form: Format,
-    download: str | None,
-    *,
-    execute: bool,
-    resume: bool,
-    clean: bool,
+    plan: Plan, form: Format, stack: str | None, settle: Callable[[Plan], Plan], *, resume: bool, clean: bool,
     locks: dict[str, Any],
-) -> int:
-    """Collect the wheels, or make the environments, and tell how it went."""
+) -> int:  # fmt: skip
+    """Make the environments, and tell how it went."""
     from sgldoctor.cli import progress  # noqa: PLC0415 - keeps --help fast
     from sgldoctor.cli.terminal import show  # noqa: PLC0415
     from sgldoctor.install import execute as executor  # noqa: PLC0415
     from sgldoctor.install.plan import to_json  # noqa: PLC0415
     from sgldoctor.install.render import text  # noqa: PLC0415
 
-    reporter = progress.reporter()
-    if download:
-        for path in executor.download(plan, download, reporter):
-            typer.echo(path)
-        if not execute:
-            return int(ExitCode.OK)
-    if form is not Format.JSON:
-        show(lambda width: text.lines(plan, width, advice=False))
-    done = executor.execute(plan, executor.Work(resume=resume, clean=clean, locks=locks), reporter)
+    def shown(plan: Plan) -> Plan:
+        exact = settle(plan)
+        if exact.status == "ready" and form is not Format.JSON:
+            show(lambda width: text.lines(exact, width, advice=False))
+        return exact
+
+    work = executor.Work(resume=resume, clean=clean, locks=locks, settle=shown)
+    done = executor.execute(plan, work, progress.reporter())
+    if done.status == "refused":
+        return _show(done, form, stack)
     if form is Format.JSON:
         sys.stdout.write(to_json(done))
     else:

@@ -14,10 +14,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 # PR_SET_PDEATHSIG (1): the kernel kills the child when the thread that started it is gone, however it went.
-_GUARD = (
-    "import ctypes,os,sys;ctypes.CDLL(None).prctl(1,9);"
-    "os.getppid()==int(sys.argv[1]) or os._exit(1);os.execvp(sys.argv[2],sys.argv[2:])"
-)
+# A session is a scheduling group of its own on many kernels (sched(7), autogroup): nice alone says nothing to others.
+_GUARD = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9)
+parent, nice = int(sys.argv[1]), int(sys.argv[2])
+if os.getppid() != parent:
+    os._exit(1)
+if nice:
+    os.nice(nice)
+    try:
+        with open("/proc/self/autogroup", "w") as file:
+            file.write(str(nice))
+    except OSError:
+        pass
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
 _PATIENCE = 5.0
 """Seconds that a child has to end when it is asked to."""
 
@@ -25,13 +37,21 @@ _PATIENCE = 5.0
 class Child:
     """A command that runs; stdout and stderr are one stream of lines."""
 
-    def __init__(self, argv: list[str], *, env: Mapping[str, str], cwd: str | None = None) -> None:
+    def __init__(self, argv: list[str], *, env: Mapping[str, str], cwd: str | None = None, nice: int = 0) -> None:
         """Start it.
+
+        Args:
+            argv: the command.
+            env: its variables.
+            cwd: its current folder.
+            nice: how far it stands back for others where processors are short (Linux).
 
         Raises:
             OSError: it does not start.
         """
-        guard = [sys.executable, "-I", "-S", "-c", _GUARD, str(os.getpid())] if sys.platform == "linux" else []
+        guard = (
+            [sys.executable, "-I", "-S", "-c", _GUARD, str(os.getpid()), str(nice)] if sys.platform == "linux" else []
+        )
         self._process = subprocess.Popen(
             [*guard, *argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env=dict(env), cwd=cwd, start_new_session=True, encoding="utf-8", errors="replace",

@@ -23,6 +23,13 @@ def test_lines_come_as_one_stream_and_the_code_is_told() -> None:
     assert lines == ["out", "err", "é"]
 
 
+def test_a_child_can_stand_back_for_others() -> None:
+    lines: list[str] = []
+    program = "import os;print(os.nice(0))"
+    assert Child([sys.executable, "-c", program], env=os.environ, nice=7).wait(lines.append, 30) == 0
+    assert lines == [str(min(os.nice(0) + 7, 19))]
+
+
 def test_what_takes_too_long_is_stopped() -> None:
     slow = child("import time;time.sleep(600)")
     assert slow.wait(lambda _line: None, 0.5) == -signal.SIGTERM

@@ -46,7 +46,7 @@ def session() -> requests.Session:
 
 
 def with_sizes(lock: Lock) -> Lock:
-    """Return the lock with the size of each file that the index tells; what it does not tell stays unknown."""
+    """Return the lock with the size of each file; what nobody tells stays unknown."""
     client = session()
 
     def size(file: dict[str, Any]) -> int | None:
@@ -61,7 +61,10 @@ def with_sizes(lock: Lock) -> Lock:
         except (OSError, KeyError, ValueError):
             return None
 
-    rows = {name: row for name, row in lock.packages.items() if {"url", "path"} & set(file_of(row))}
+    files = {name: file_of(row) for name, row in lock.packages.items()}
+    rows = {
+        name: lock.packages[name] for name, file in files.items() if "size" not in file and {"url", "path"} & set(file)
+    }
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
         sizes = list(pool.map(lambda row: size(file_of(row)), rows.values()))
     return lock.mapped(

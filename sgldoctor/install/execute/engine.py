@@ -14,12 +14,12 @@ from packaging.version import Version
 
 from sgldoctor.api import explain_text
 from sgldoctor.install.execute.errors import InstallFailedError, InstallRefusedError
+from sgldoctor.install.execute.reporter import Reporter
 from sgldoctor.system.children import Child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sgldoctor.install.execute.reporter import Reporter
     from sgldoctor.system import Completed, System
 
 OLDEST = Version("0.12")
@@ -49,11 +49,13 @@ class Engine:
         system: who runs short commands.
         uv: its path.
         environment: the variables that every child gets.
+        nice: how far what it runs stands back for others.
     """
 
     system: System
     uv: str
     environment: dict[str, str]
+    nice: int = 0
     _children: list[Child] = field(default_factory=list)
     _stopped: bool = False
 
@@ -88,9 +90,18 @@ class Engine:
         return Version(self.ask(["--version"]).out.split()[1])
 
     @cached_property
+    def _cache(self) -> Path:
+        return Path(self.ask(["cache", "dir"]).out.strip())
+
+    @property
     def cache(self) -> Path:
         """The folder in which uv keeps what it downloads, or the nearest one above it that exists."""
-        return Path(self.system.nearest_existing(self.ask(["cache", "dir"]).out.strip()))
+        return Path(self.system.nearest_existing(str(self._cache)))
+
+    @property
+    def keeps(self) -> bool:
+        """Whether uv keeps what it downloads; told not to, it names a new folder for each call."""
+        return not self._cache.name.startswith(".tmp")
 
     def ask(self, arguments: list[str], timeout: float = 60.0) -> Completed:
         """Return how a short call of uv ended.
@@ -123,6 +134,21 @@ class Engine:
                 continue
             raise InstallFailedError(failure(text))
 
+    def run_cached(self, command: list[str], reporter: Reporter, log: Path) -> None:
+        """Run an installer's command; what uv has is taken without asking an index, which may call it stale.
+
+        Raises:
+            InstallFailedError: it failed; the installer's own words are told.
+        """
+        if command[0] == "uv":
+            try:
+                self.run([*command, "--offline"], Reporter(), log)
+            except InstallFailedError:
+                pass  # not all of it is there
+            else:
+                return
+        self.run(command, reporter, log)
+
     def _attempt(self, argv: list[str], reporter: Reporter, log: Path) -> tuple[int, list[str], bool]:
         tail: list[str] = []
         hear = listener(reporter)
@@ -138,7 +164,7 @@ class Engine:
 
             if self._stopped:
                 raise InstallFailedError("it was stopped")
-            child = Child(argv, env=self.environment)
+            child = Child(argv, env=self.environment, nice=self.nice)
             self._children.append(child)
             try:
                 return child.wait(on_line, STEP_TIMEOUT), tail, child.timed_out

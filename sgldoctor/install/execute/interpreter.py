@@ -53,8 +53,8 @@ def find(wanted: str, engine: Engine) -> str:
 
 
 def minor_of(python: str, engine: Engine) -> tuple[int, int]:
-    """Return the minor version of an interpreter that `find` gave, such as (3, 12)."""
-    major, minor, *_ = str(_answers(engine, python)).split(".")
+    """Return the minor version of an interpreter that `find` gave or takes, such as (3, 12)."""
+    major, minor, *_ = str(_answers(engine, python) if "/" in python else python).split(".")
     return int(major), int(minor)
 
 

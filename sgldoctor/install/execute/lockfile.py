@@ -123,6 +123,12 @@ def file_of(row: dict[str, Any]) -> dict[str, Any]:
     return dict(wheels[0]) if wheels else dict(row.get("sdist") or row.get("archive") or {})
 
 
+def place_of(row: dict[str, Any]) -> str:
+    """Return where the file that is installed lies: an address, or a path."""
+    file = file_of(row)
+    return str(file.get("url") or file.get("path"))
+
+
 def name_of(file: dict[str, Any]) -> str:
     """Return a file's name."""
     place = str(file.get("name") or file.get("path") or unquote(urlsplit(str(file.get("url", ""))).path))

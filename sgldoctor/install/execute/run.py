@@ -10,16 +10,15 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from packaging.utils import canonicalize_name
 
 from sgldoctor.errors import SgldoctorError
-from sgldoctor.install.execute import disk, interpreter, judge, lockfile, record
+from sgldoctor.install.execute import ahead, disk, interpreter, judge, lockfile, record
 from sgldoctor.install.execute.engine import Engine
 from sgldoctor.install.execute.errors import InstallFailedError, InstallRefusedError
 from sgldoctor.install.execute.folder import Folder
-from sgldoctor.install.execute.reporter import Reporter
 from sgldoctor.install.execute.resolve import resolve
 from sgldoctor.install.plan import (
     BUILD_CONSTRAINTS,
@@ -35,18 +34,22 @@ from sgldoctor.install.plan import (
 from sgldoctor.system import RealSystem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
     from types import FrameType
 
+    from sgldoctor.install.execute.ahead import Ahead
     from sgldoctor.install.execute.lockfile import Lock
+    from sgldoctor.install.execute.reporter import Reporter
     from sgldoctor.install.plan import Environment, Plan, Step
 
 LOG = "install.log"
 LOCK = "pylock.toml"
 _STEP_LOCK = "pylock.step.toml"
-_AHEAD = "ahead"
-_AHEAD_LOCK = "pylock.ahead.toml"
+
+
+_Fetched: TypeAlias = "dict[tuple[str, str], Ahead | None]"
+"""What is fetched ahead, by the names of environment and step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +60,13 @@ class Work:
         resume: go on where an installation in the plan's folders was interrupted.
         clean: remove an environment whose installation fails.
         locks: resolved sets by the environment's name; others are resolved.
+        settle: makes the plan exact, and shows it, when its folders are taken; what it refuses is not begun.
     """
 
     resume: bool = False
     clean: bool = False
     locks: Mapping[str, Lock] = field(default_factory=dict)
+    settle: Callable[[Plan], Plan] = lambda plan: plan
 
 
 @dataclass
@@ -75,6 +80,7 @@ class _Site:
     reporter: Reporter
     lock: Lock
     state: dict[str, Any]
+    fetched: _Fetched
 
     @property
     def log(self) -> Path:
@@ -84,9 +90,23 @@ class _Site:
         self.state |= changes
         self.folder.save(self.state)
 
+    def todo(self) -> list[Step]:
+        """Return the steps that are not verified."""
+        return [step for step in self.environment.steps if "verified" not in self.state["steps"].get(step.name, {})]
+
+    def fetch(self) -> None:
+        """Begin to fetch what the later steps need, unless that was done."""
+        for place, step in enumerate(self.todo()):
+            key = (self.environment.name, step.name)
+            if place and key not in self.fetched and self.plan.installer == "uv":
+                part = self.lock.part(self.lock.steps[step.name])
+                self.fetched[key] = ahead.step(
+                    step.name, part, self.state["python"], self.engine, self.folder, behind=place
+                )
+
 
 def execute(plan: Plan, work: Work, reporter: Reporter) -> Plan:
-    """Carry out a plan and return it as done, or as failed with the reason.
+    """Carry out a plan and return it as done, as failed with the reason, or as refused while it was settled.
 
     Args:
         plan: a ready plan; its folders are relative to the current one.
@@ -104,8 +124,14 @@ def execute(plan: Plan, work: Work, reporter: Reporter) -> Plan:
     with ExitStack() as stack:
         stack.enter_context(_stoppable(engine))
         folders = _claimed(plan, work, stack)
+        fetched = _first_fetched(plan, work, folders[0], engine)
+        stack.callback(_stop, fetched)
+        plan = _settled(plan, work, folders, fetched)
+        if plan.status != READY:
+            return plan
         try:
-            for site in _prepared(plan, work, folders, engine, reporter):
+            sites = _prepared(plan, work, folders, engine, reporter, fetched)
+            for site in sites:
                 if problem := _problem(site):
                     return replace(plan, status=FAILED, reason=f"{problem}\n{_after_failure(site, work)}")
         except KeyboardInterrupt:
@@ -176,7 +202,40 @@ def _claimed(plan: Plan, work: Work, stack: ExitStack) -> list[Folder]:
     return folders
 
 
-def _prepared(plan: Plan, work: Work, folders: list[Folder], engine: Engine, reporter: Reporter) -> list[_Site]:
+def _first_fetched(plan: Plan, work: Work, folder: Folder, engine: Engine) -> _Fetched:
+    """Begin to fetch what the plan names itself, where the rest is not known yet."""
+    first = plan.environments[0]
+    if first.name in work.locks or folder.file(LOCK).exists() or plan.installer != "uv":
+        return {}
+    return {(first.name, first.steps[0].name): ahead.first_step(first, engine, folder)}
+
+
+def _stop(fetched: _Fetched) -> None:
+    for each in fetched.values():
+        if each:
+            each.stop()
+
+
+def _settled(plan: Plan, work: Work, folders: list[Folder], fetched: _Fetched) -> Plan:
+    """Return the plan as it is to be carried out; where that is not to be, fresh folders are gone again."""
+    settled = None
+    try:
+        settled = work.settle(plan)
+    finally:
+        if not settled or settled.status != READY:
+            _give_up(folders, fetched)
+    return settled
+
+
+def _give_up(folders: list[Folder], fetched: _Fetched) -> None:
+    _stop(fetched)
+    for folder in folders:
+        folder.abandon()
+
+
+def _prepared(
+    plan: Plan, work: Work, folders: list[Folder], engine: Engine, reporter: Reporter, fetched: _Fetched
+) -> list[_Site]:
     """Return what is to be made, after all that can be known before has been looked at.
 
     Raises:
@@ -187,38 +246,52 @@ def _prepared(plan: Plan, work: Work, folders: list[Folder], engine: Engine, rep
         for environment, folder in zip(plan.environments, folders, strict=True)
     )
     whole = replace(plan, environments=environments)
-    sites = []
+    sites: list[_Site] = []
     try:
         for environment, folder in zip(environments, folders, strict=True):
             state = {"plan": as_record(whole), "environment": environment.name, "steps": {}} | folder.load()
-            site = _Site(whole, environment, folder, engine, reporter, lockfile.Lock({}, {}), state)
+            site = _Site(whole, environment, folder, engine, reporter, lockfile.Lock({}, {}), state, fetched)
             site.save()
             reporter.begin(f"{environment.name}: resolving")
-            python = state.get("python") or interpreter.find(environment.python, engine)
-            site.lock = _locked(site, work, python)
-            site.save(python=python)
+            site.save(python=state.get("python") or interpreter.find(environment.python, engine))
+            site.lock = _locked(site, work)
+            if not sites and ahead.has_room(engine, folder):
+                site.fetch()
+            site.lock = _weighed(site, work)
             sites.append(site)
             count = len(site.lock.packages)
-            reporter.end(f"{count} packages, Python at {python}")
+            reporter.end(f"{count} packages, Python at {site.state['python']}")
     except (InstallRefusedError, InstallFailedError) as error:
         reporter.end("refused")
-        for folder in folders:
-            folder.abandon()
+        _give_up(folders, fetched)
         raise InstallRefusedError(str(error)) from None
     return sites
 
 
-def _locked(site: _Site, work: Work, python: str) -> Lock:
-    path = site.folder.file(LOCK)
+def _locked(site: _Site, work: Work) -> Lock:
+    """Return what is to be installed: as it was begun, as it is given, or as it resolves."""
+    path, python = site.folder.file(LOCK), site.state["python"]
     if path.exists():
         return lockfile.read(path)
     lock = work.locks.get(site.environment.name)
     if lock is None:
         lock = resolve(site.plan, site.environment, python, site.engine, site.folder)
-        lock = disk.with_sizes(lockfile.narrowed(lock, interpreter.minor_of(python, site.engine)))
-    lock = replace(lock, plan=site.plan, environment=site.environment.name)
+        lock = lockfile.narrowed(lock, interpreter.minor_of(python, site.engine))
+    return replace(lock, plan=site.plan, environment=site.environment.name)
+
+
+def _weighed(site: _Site, work: Work) -> Lock:
+    """Return the lock with sizes, when there is room for it, and store it.
+
+    Raises:
+        InstallRefusedError: there is not.
+    """
+    path = site.folder.file(LOCK)
+    if path.exists():
+        return site.lock
+    lock = site.lock if site.environment.name in work.locks else disk.with_sizes(site.lock)
     part = lockfile.write(lock, site.folder.file(_STEP_LOCK))
-    target = ["--target", str(site.folder.file("none")), "--python", python]
+    target = ["--target", str(site.folder.file("none")), "--python", site.state["python"]]
     dry = ["pip", "install", "--dry-run", *target, "-r", str(part)]
     disk.refuse_too_little(lock, site.folder.path, site.engine, dry)
     return lockfile.read(lockfile.write(lock, path))
@@ -233,13 +306,9 @@ def _carry_out(site: _Site) -> None:
         site.engine.run(command + (["--allow-existing"] if command[0] == "uv" else []), site.reporter, site.log)
         site.folder.write(MADE_FOR, [site.environment.made_for()])
         site.save(made=True)
-    todo = [step for step in site.environment.steps if "verified" not in steps.get(step.name, {})]
-    ahead = _Ahead(site, todo[1:] if site.plan.installer == "uv" else [])
-    try:
-        for step in todo:
-            _step(site, step, steps, ahead if step is not todo[0] else None)
-    finally:
-        ahead.stop()
+    site.fetch()
+    for step in site.todo():
+        _step(site, step, steps)
     begun = time.monotonic()
     site.reporter.begin(f"{site.environment.name}: check")
     report = judge.judged(site.environment, site.plan)
@@ -248,15 +317,14 @@ def _carry_out(site: _Site) -> None:
     checked = time.monotonic() - begun
     site.reporter.end(f"no error, {report.counts['warnings']} warnings")
     record.write(site.plan, site.environment, site.lock, site.folder, site.state, report, checked)
-    for name in (_STEP_LOCK, _AHEAD_LOCK):
-        site.folder.file(name).unlink(missing_ok=True)
-    for name in ("scratch", _AHEAD):  # a killed run leaves them
-        shutil.rmtree(site.folder.file(name), ignore_errors=True)
+    site.folder.file(_STEP_LOCK).unlink(missing_ok=True)
+    ahead.tidy(site.folder)
+    shutil.rmtree(site.folder.file("scratch"), ignore_errors=True)
     site.save(finished=True, seconds=round(time.monotonic() - started, 1))
 
 
-def _step(site: _Site, step: Step, steps: dict[str, dict[str, Any]], ahead: _Ahead | None) -> None:
-    """Install one step, when what is downloaded ahead of it is there, and verify it.
+def _step(site: _Site, step: Step, steps: dict[str, dict[str, Any]]) -> None:
+    """Install one step, when what is fetched ahead of it is there, and verify it.
 
     Raises:
         InstallFailedError: the installer failed, or something does not hold.
@@ -269,9 +337,11 @@ def _step(site: _Site, step: Step, steps: dict[str, dict[str, Any]], ahead: _Ahe
             _forget(site, part)
         steps[step.name] = {}
         site.save()
-        if ahead:
-            ahead.wait()
-        _install(site.engine, _command(site, step, part), site.reporter, site.log)
+        if fetch := site.fetched.get((site.environment.name, step.name)):
+            fetch.told.listen(site.reporter, part.packages)
+            fetch.wait()
+        for each in fetch.split(part) if fetch else [part]:
+            site.engine.run_cached(_command(site, step, each), site.reporter, site.log)
         steps[step.name]["installed"] = round(time.monotonic() - begun, 1)
         site.save()
     verified = time.monotonic()
@@ -283,18 +353,6 @@ def _step(site: _Site, step: Step, steps: dict[str, dict[str, Any]], ahead: _Ahe
     site.reporter.end(said)
 
 
-def _install(engine: Engine, command: list[str], reporter: Reporter, log: Path) -> None:
-    """Run a command of an installer; what uv has is taken without asking an index, which may call it stale."""
-    if command[0] == "uv":
-        try:
-            engine.run([*command, "--offline"], Reporter(), log)
-        except InstallFailedError:
-            pass  # not all of it is there
-        else:
-            return
-    engine.run(command, reporter, log)
-
-
 def _command(site: _Site, step: Step, part: Lock) -> list[str]:
     """Return the command of a step: the plan's own for pip, the files of the lock for uv, which bring the same."""
     if site.plan.installer == "pip":
@@ -302,17 +360,10 @@ def _command(site: _Site, step: Step, part: Lock) -> list[str]:
         site.folder.write(CONSTRAINTS, pins)
         return install_command(replace(site.environment, constraints=pins), step, "pip")
     path = lockfile.write(part, site.folder.file(_STEP_LOCK))
-    return ["uv", "pip", "install", "--python", site.environment.interpreter(), *_exactly(site, path)]
-
-
-def _exactly(site: _Site, lock: Path) -> list[str]:
-    """Return uv's options for the files of a lock alone; what builds a package sees the torch that is installed.
-
-    flashinfer before 0.5.0 asks for any torch to be built with, and writes that torch into its requirements.
-    """
+    # flashinfer before 0.5.0 asks for any torch to be built with, and writes that torch into its requirements.
     torch = [f"torch=={row['version']}" for name, row in site.lock.packages.items() if name == "torch"]
     build = ["--build-constraints", str(site.folder.write(BUILD_CONSTRAINTS, torch))] if torch else []
-    return ["--no-deps", *build, "--preview-features", "pylock", "-r", str(lock)]
+    return ["uv", "pip", "install", "--python", site.environment.interpreter(), *build, *ahead.exactly(path)]
 
 
 def _forget(site: _Site, part: Lock) -> None:
@@ -320,49 +371,6 @@ def _forget(site: _Site, part: Lock) -> None:
     for folder in site.folder.path.glob("lib/python3*/site-packages/*.dist-info"):
         if canonicalize_name(folder.name.partition("-")[0]) in part.packages:
             shutil.rmtree(folder)
-
-
-class _Ahead:
-    """Downloads what later steps need while the first one is installed; what fails here fails again there."""
-
-    def __init__(self, site: _Site, steps: list[Step]) -> None:
-        later = site.lock.part({name for step in steps for name in site.lock.steps[step.name]})
-        names = {name for name, row in later.packages.items() if row.get("wheels")}  # builds wait for torch
-        self._site = site
-        self._thread = threading.Thread(target=self._fetch, args=(later.part(names),), daemon=True)
-        self._engine = replace(site.engine, _children=[])
-        self._ended = threading.Event()
-        if names:
-            self._thread.start()
-        else:
-            self._ended.set()
-
-    def _fetch(self, part: Lock) -> None:
-        folder = self._site.folder.file(_AHEAD)
-        try:
-            shutil.rmtree(folder, ignore_errors=True)
-            path = lockfile.write(part, self._site.folder.file(_AHEAD_LOCK))
-            near = self._engine.cache.stat().st_dev == self._site.folder.path.stat().st_dev
-            command = [
-                "uv", "pip", "install", "--target", str(folder), "--link-mode", "hardlink" if near else "symlink",
-                "--python", self._site.state["python"], *_exactly(self._site, path),
-            ]  # fmt: skip
-            _install(self._engine, command, self._site.reporter, self._site.folder.file("ahead.log"))
-        except InstallFailedError:
-            pass
-        finally:
-            self._ended.set()
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def wait(self) -> None:
-        """Wait until everything is there, or cannot be had."""
-        self._ended.wait()
-
-    def stop(self) -> None:
-        """Give up what has not been downloaded."""
-        self._engine.stop()
-        if self._thread.is_alive():
-            self._thread.join()
 
 
 def _after_failure(site: _Site, work: Work) -> str:

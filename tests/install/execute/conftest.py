@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from sgldoctor.install.execute import engine as engine_module
 from sgldoctor.install.execute.reporter import Reporter
 from sgldoctor.install.plan import READY, Environment, Plan, Step
 from tests.install.execute.local_index import LocalIndex
@@ -50,6 +53,64 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalIndex:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     return made
+
+
+SERVER = """
+import http.server, pathlib, sys
+gone, asked = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self):
+        with asked.open("a") as file:
+            file.write(self.path.rpartition("/")[2] + "\\n")
+        if gone.exists() and self.path.endswith(".whl"):
+            self.send_error(503)
+        else:
+            super().do_GET()
+    def end_headers(self):
+        self.send_header("Cache-Control", "max-age=0")
+        super().end_headers()
+    def log_message(self, *_):
+        pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+"""
+
+
+class Served:
+    """The folder of an index, served."""
+
+    def __init__(self, index: LocalIndex, gone: Path) -> None:
+        self.asked = gone.with_name("asked")
+        command = [sys.executable, "-c", SERVER, str(gone), str(self.asked)]
+        self.process = subprocess.Popen(command, cwd=index.root, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout
+        self.url = f"http://127.0.0.1:{self.process.stdout.readline().strip()}/"
+        self.gone = gone
+
+    def downloads(self) -> dict[str, int]:
+        """Return how often each wheel was asked for."""
+        names = self.asked.read_text().split() if self.asked.exists() else []
+        return {name: names.count(name) for name in sorted(set(names)) if name.endswith(".whl")}
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        if self.process.stdout:
+            self.process.stdout.close()
+
+
+@pytest.fixture
+def served(index: LocalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    found = Served(index, tmp_path / "gone")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", found.url)
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(engine_module, "_PAUSE", 0.0)
+    try:
+        yield found
+    finally:
+        found.stop()
 
 
 STEPS = (

@@ -52,7 +52,8 @@ class LocalIndex:
         digest = "0" * 64 if wrong_hash else hashlib.sha256(path.read_bytes()).hexdigest()
         page = folder / "index.html"
         known = page.read_text() if page.exists() else ""
-        page.write_text(f'{known}<a href="{path.name}#sha256={digest}">{path.name}</a>\n')
+        core = ' data-core-metadata="true"' if path.suffix == ".whl" else ""
+        page.write_text(f'{known}<a href="{path.name}#sha256={digest}"{core}>{path.name}</a>\n')
         return path
 
 
@@ -87,6 +88,7 @@ def write_wheel(
     rows = [f"{path},sha256={_digest(data)},{len(data)}" for path, data in contents.items()]
     contents[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,", ""]).encode()
     path = folder / f"{stem}-py3-none-any.whl"
+    path.with_name(f"{path.name}.metadata").write_bytes(contents[f"{info}/METADATA"])
     with zipfile.ZipFile(path, "w") as archive:
         for place, data in contents.items():
             archive.writestr(zipfile.ZipInfo(place), data)

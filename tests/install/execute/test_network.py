@@ -2,65 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sgldoctor.install.execute import Work, execute
-from sgldoctor.install.execute import engine as engine_module
 from sgldoctor.install.execute.errors import InstallRefusedError
 from sgldoctor.install.plan import Step
-from tests.install.execute.conftest import STEPS, Told, installed, plan_for
+from tests.install.execute.conftest import STEPS, Served, Told, installed, plan_for
 from tests.install.execute.local_index import LocalIndex
-
-SERVER = """
-import http.server, pathlib, sys
-gone = pathlib.Path(sys.argv[1])
-class Handler(http.server.SimpleHTTPRequestHandler):
-    def do_GET(self):
-        if gone.exists() and self.path.endswith(".whl"):
-            self.send_error(503)
-        else:
-            super().do_GET()
-    def log_message(self, *_):
-        pass
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-print(server.server_address[1], flush=True)
-server.serve_forever()
-"""
-
-
-class Served:
-    """The folder of an index, served."""
-
-    def __init__(self, index: LocalIndex, gone: Path) -> None:
-        command = [sys.executable, "-c", SERVER, str(gone)]
-        self.process = subprocess.Popen(command, cwd=index.root, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout
-        self.url = f"http://127.0.0.1:{self.process.stdout.readline().strip()}/"
-        self.gone = gone
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        if self.process.stdout:
-            self.process.stdout.close()
-
-
-@pytest.fixture
-def served(index: LocalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    found = Served(index, tmp_path / "gone")
-    monkeypatch.setenv("UV_DEFAULT_INDEX", found.url)
-    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(engine_module, "_PAUSE", 0.0)
-    try:
-        yield found
-    finally:
-        found.stop()
 
 
 @pytest.mark.enable_socket
