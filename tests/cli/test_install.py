@@ -22,7 +22,7 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
     return code, captured.out, captured.err
 
 
-def test_the_first_line_is_the_answer_and_the_commands_are_whole(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_first_line_is_the_answer_and_the_steps_are_in_order(capsys: pytest.CaptureFixture[str]) -> None:
     code, text, _ = printed(capsys, "--gpu", "a40", "--sglang", "0.4.9", *KNOWN)
     first = " ".join(text.split("\n\n")[0].split())
     assert (code, first) == (
@@ -30,8 +30,11 @@ def test_the_first_line_is_the_answer_and_the_commands_are_whole(capsys: pytest.
         "Ready, not resolved: sglang 0.4.9 with torch 2.7.1 for NVIDIA A40, Python 3.10, x86_64.",
     )
     assert (
-        "  uv pip install --python .venv-sglang/bin/python --constraint .venv-sglang/.sgldoctor/constraints.txt "
-        "--build-constraints .venv-sglang/.sgldoctor/build-constraints.txt torch==2.7.1 torchvision==0.22.1 torchaudio==2.7.1\n"
+        "    uv venv --python 3.10 .venv-sglang\n"
+        "    uv pip install torch==2.7.1 torchvision==0.22.1 torchaudio==2.7.1\n"
+        "    uv pip install flashinfer-python==0.2.7.post1\n"
+        "    uv pip install 'sglang[all]==0.4.9' sgl-kernel==0.2.4\n"
+        "  then: .venv-sglang/bin/python -m sglang.launch_server --model-path MODEL --port 30000\n"
     ) in text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -294,10 +295,18 @@ def test_the_first_line_is_the_answer() -> None:
     assert headline(made("V100")) == "Refused: SGLang asks for compute capability 7.5; NVIDIA V100 16GB has 7.0."
 
 
-def test_the_text_shows_the_commands_of_the_plan_whole() -> None:
+def test_the_text_shows_what_each_step_of_the_plan_asks_for_and_where() -> None:
     shown = [line.strip() for line, _ in lines(PLANS["a40"], 60)]
-    record = json.loads(to_json(PLANS["a40"]))
-    assert all(step["command"] in shown for step in record["steps"])
+    steps = json.loads(to_json(PLANS["a40"]))["steps"]
+    assert [line for line in shown if line.startswith("uv pip install")] == [
+        f"uv pip install {shlex.join(step['requirements'])}" for step in steps
+    ]
+    first = PLANS["a40"].environments[0]
+    labelled = replace(first, steps=(replace(first.steps[0], index="https://example.org/cu126"), *first.steps[1:]))
+    pip = replace(PLANS["a40"], environments=(labelled,), installer="pip")
+    assert (
+        "pip install --extra-index-url https://example.org/cu126 torch==2.7.1 torchvision==0.22.1 torchaudio==2.7.1"
+    ) in [line.strip() for line, _ in lines(pip, 60)]
 
 
 def test_what_is_built_sees_the_planned_torch() -> None:

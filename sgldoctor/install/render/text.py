@@ -6,7 +6,7 @@ import shlex
 import textwrap
 from typing import TYPE_CHECKING
 
-from sgldoctor.install.plan import DONE, FAILED, READY, REFUSED, create_command, install_command
+from sgldoctor.install.plan import DONE, FAILED, READY, REFUSED, create_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,11 +42,11 @@ def lines(plan: Plan, width: int, *, advice: bool = True) -> Iterator[tuple[str,
         )
     if ready and advice:
         yield "", ""
-        yield (
-            "Carry it out with --execute. Written down it also holds the constraint files that are named above:",
-            "dim",
+        text = (
+            "Carry it out: the same command with --execute. As a script with every constraint: --format shell; "
+            "or dockerfile, requirements, uv, modal."
         )
-        yield "--format shell, dockerfile, requirements, uv or modal.", "dim"
+        yield from ((line, "dim") for line in _wrapped(text, width))
 
 
 def outcome(plan: Plan, width: int) -> Iterator[tuple[str, str]]:
@@ -77,9 +77,15 @@ def _environment(environment: Environment, plan: Plan, width: int) -> Iterator[t
     if environment.system_packages:
         names = ", ".join(f"{apt} ({dnf} on RHEL): {why}" for apt, dnf, why in environment.system_packages)
         yield from ((f"  {line}", "") for line in _wrapped(f"system packages: {names}", width - 2))
-    yield f"  {shlex.join(create_command(environment, plan.installer))}", "cyan"
+    held = "the whole set" if environment.locked else "the versions above"
+    yield from (
+        (f"  {line}", "") for line in _wrapped(f"in this order, each step held to {held}, and verified:", width)
+    )
+    yield f"    {shlex.join(create_command(environment, plan.installer))}", "cyan"
     for step in environment.steps:
-        yield f"  {shlex.join(install_command(environment, step, plan.installer))}", "cyan"
+        index = ["--index" if plan.installer == "uv" else "--extra-index-url", step.index] if step.index else []
+        words = [*(["uv"] if plan.installer == "uv" else []), "pip", "install", *index, *step.requirements]
+        yield f"    {shlex.join(words)}", "cyan"
     yield from _start(environment)
 
 
