@@ -16,7 +16,7 @@ from sgldoctor.install import builds
 from sgldoctor.install.assemble import environment_for, notes_for
 from sgldoctor.install.plan import READY, REFUSED, Plan, Rejected
 from sgldoctor.rules.conditions import specifier_of
-from sgldoctor.rules.knowledge import OLD_AFTER, PYTHONS, age, min_driver, newest_sglang, table
+from sgldoctor.rules.knowledge import OLD_AFTER, PYTHONS, age, driver_branch, newest_sglang, table
 
 if TYPE_CHECKING:
     from sgldoctor.install.target import Target, Wish
@@ -28,7 +28,6 @@ _LABEL = re.compile(r"cu\d{3}")
 _OLD_CUDA = 12
 _OLDEST_GLIBC = Version("2.17")
 """PEP 599: manylinux2014, the oldest tag of the kernels' wheels."""
-_NEWER_CUDA_DRIVER = "580"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +140,7 @@ def unfit_machine(target: Target, engine: str = "SGLang") -> tuple[str, tuple[st
         if target.driver and model.min_driver and Version(target.driver) < Version(model.min_driver):
             return (
                 f"Driver {target.driver} does not know {model.name}; the first branch that does is {model.min_driver}.",
-                (f"Install driver {_newer(model.min_driver)} or newer.",),
+                (f"Install driver {model.min_driver.partition('.')[0]} or newer.",),
             )
     return None
 
@@ -249,10 +248,12 @@ def _preferred(fitting: list[Option], target: Target, wish: Wish) -> Option | No
 
 def _rejected(chosen: Option, options: list[Option]) -> tuple[Rejected, ...]:
     newer = options[: options.index(chosen)]
-    return tuple(
-        Rejected(option.release, option.against or f"it needs driver {_NEWER_CUDA_DRIVER}, and the driver is not known")
-        for option in newer[-SHOWN:]
-    )
+    return tuple(Rejected(option.release, option.against or driver_unknown(option.cuda())) for option in newer[-SHOWN:])
+
+
+def driver_unknown(cuda: str | None) -> str:
+    """Return why what is built for a CUDA version is not taken where nobody named a driver."""
+    return f"it needs driver {driver_branch(cuda)}, and the driver is not known"
 
 
 def _refused_release(newest: Option, target: Target, wish: Wish) -> Plan:
@@ -270,8 +271,7 @@ def _would_help(target: Target, wish: Wish) -> list[str]:
         text = f"--override replaces what is gone: {', '.join(newest.override)}"
         changes.append((text, target, replace(wish, override=True)))
     if target.driver:
-        better = replace(target, driver=_NEWER_CUDA_DRIVER)
-        changes.append((f"Driver {_NEWER_CUDA_DRIVER} or newer", better, wish))
+        changes.append((f"Driver {driver_branch()} or newer", replace(target, driver=driver_branch()), wish))
     if target.glibc:
         changes.append(("glibc 2.34 or newer (Ubuntu 22.04)", replace(target, glibc="2.34"), wish))
     if target.cuda:
@@ -287,10 +287,6 @@ def _would_help(target: Target, wish: Wish) -> list[str]:
         if option and not (text.startswith("--python") and any(line.startswith("--python") for line in found)):
             found.append(f"{text}: sglang {option.release} would work")
     return found
-
-
-def _newer(driver: str) -> str:
-    return driver.partition(".")[0]
 
 
 def _assumptions(chosen: Option, fitting: list[Option], target: Target, wish: Wish) -> tuple[str, ...]:
@@ -313,13 +309,11 @@ def _assumptions(chosen: Option, fitting: list[Option], target: Target, wish: Wi
 
 def _driver_assumption(chosen: Option, fitting: list[Option], target: Target, wish: Wish) -> str:
     cuda = chosen.cuda() or "12"
-    least = _newer(min_driver(cuda) or "0")
-    for model in target.gpus:
-        least = max(least, _newer(model.min_driver or "0"), key=int)
+    least = max(driver_branch(cuda), *((model.min_driver or "0").partition(".")[0] for model in target.gpus), key=int)
     text = f"Driver not known: planned for CUDA {cuda}, which needs driver {least} or newer"
     newest = fitting[0]
     if newest is not chosen:
-        return f"{text}; with {_NEWER_CUDA_DRIVER} or newer sglang {newest.release} is possible (--driver)."
+        return f"{text}; with {driver_branch(newest.cuda())} or newer sglang {newest.release} is possible (--driver)."
     if chosen.cuda_major() != _OLD_CUDA and wish.release == LATEST:
         older = _preferred(_fitting_any(target, wish), target, replace(wish, release=None))
         if older and older.cuda_major() == _OLD_CUDA:

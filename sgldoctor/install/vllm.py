@@ -9,9 +9,9 @@ from packaging.version import Version
 from sgldoctor.gpu_code import any_runs
 from sgldoctor.install.builds import default_cuda
 from sgldoctor.install.plan import READY, Environment, Launch, Plan, Rejected, Step
-from sgldoctor.install.planner import LATEST, SHOWN, refused, unfit_machine
+from sgldoctor.install.planner import LATEST, SHOWN, driver_unknown, refused, unfit_machine
 from sgldoctor.rules.conditions import specifier_of, version_of
-from sgldoctor.rules.knowledge import min_driver, table, torch_build
+from sgldoctor.rules.knowledge import driver_branch, min_driver, table, torch_build
 
 if TYPE_CHECKING:
     from sgldoctor.install.target import Target, Wish
@@ -48,7 +48,7 @@ def plan_for(target: Target, wish: Wish) -> Plan:
         environments=(_environment(chosen, target, wish),),
         assumptions=_assumptions(chosen, target),
         rejected=tuple(
-            Rejected(row["version"], against or "it needs driver 580, and the driver is not known")
+            Rejected(row["version"], against or driver_unknown(default_cuda(row["torch"])))
             for row, against in newer[-SHOWN:]
         ),
         installer=wish.installer,
@@ -108,7 +108,7 @@ def _assumptions(row: dict[str, Any], target: Target) -> tuple[str, ...]:
     if not target.gpus:
         found.append("GPU not known: its compute capability was not judged. Name it with --gpu.")
     if not target.driver:
-        least = str(min_driver(cuda)).partition(".")[0]
+        least = driver_branch(cuda)
         found.append(f"Driver not known: planned for CUDA {cuda}, which needs driver {least} or newer.")
     if not target.python:
         found.append(f"Python not given: {target.minor()}. Name another with --python.")

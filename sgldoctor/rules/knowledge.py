@@ -160,6 +160,12 @@ def min_driver(cuda: str) -> str | None:
     return str(row["min_driver"]) if row else None
 
 
+def driver_branch(cuda: str | None = None) -> str:
+    """Return the branch of the oldest driver for a CUDA version, such as ``580``; None: for the newest major known."""
+    newest = max(row["major"] for row in table("cuda_drivers.yaml")["majors"])
+    return (min_driver(cuda or str(newest)) or "0").partition(".")[0]
+
+
 def newest_cuda(driver: str) -> str | None:
     """Return the newest CUDA version whose first toolkit asks for no newer Linux driver, or None.
 
