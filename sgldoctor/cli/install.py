@@ -161,9 +161,10 @@ def command(  # noqa: PLR0913 - every option of the command stands here
     if from_ or wheelhouse:
         plan, locks = _stored(from_, wheelhouse, venv)
     elif resume:
-        from sgldoctor.install.execute import plan_in_folder  # noqa: PLC0415 - keeps --help fast
+        from sgldoctor.install.execute import is_locked, plan_in_folder  # noqa: PLC0415 - keeps --help fast
 
         plan = plan_in_folder(venv)
+        settled = no_resolve or is_locked(venv) or (plan is not None and plan.resolved)
     if plan is None:
         named = {"driver": driver, "cuda": cuda, "python": python, "arch": arch, "glibc": glibc}
         target = _target(tuple(gpu or ()), named, stack, in_image=form in {Format.DOCKERFILE, Format.MODAL})

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 STATE_FILE = "state.json"
+LOCK = "pylock.toml"
 SCHEMA_VERSION = 1
 _LOCK = "lock"
 

@@ -18,7 +18,7 @@ from sgldoctor.errors import SgldoctorError
 from sgldoctor.install.execute import ahead, disk, interpreter, judge, lockfile, record
 from sgldoctor.install.execute.engine import Engine
 from sgldoctor.install.execute.errors import InstallFailedError, InstallRefusedError
-from sgldoctor.install.execute.folder import Folder
+from sgldoctor.install.execute.folder import LOCK, Folder
 from sgldoctor.install.execute.resolve import resolve
 from sgldoctor.install.plan import (
     BUILD_CONSTRAINTS,
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from sgldoctor.install.plan import Environment, Plan, Step
 
 LOG = "install.log"
-LOCK = "pylock.toml"
 _STEP_LOCK = "pylock.step.toml"
 
 
@@ -124,9 +123,9 @@ def execute(plan: Plan, work: Work, reporter: Reporter) -> Plan:
     with ExitStack() as stack:
         stack.enter_context(_stoppable(engine))
         folders = _claimed(plan, work, stack)
-        fetched = _first_fetched(plan, work, folders[0], engine)
+        fetched: _Fetched = {}
         stack.callback(_stop, fetched)
-        plan = _settled(plan, work, folders, fetched)
+        plan = _settled(plan, work, folders, engine, fetched)
         if plan.status != READY:
             return plan
         try:
@@ -216,15 +215,31 @@ def _stop(fetched: _Fetched) -> None:
             each.stop()
 
 
-def _settled(plan: Plan, work: Work, folders: list[Folder], fetched: _Fetched) -> Plan:
+def _settled(plan: Plan, work: Work, folders: list[Folder], engine: Engine, fetched: _Fetched) -> Plan:
     """Return the plan as it is to be carried out; where that is not to be, fresh folders are gone again."""
     settled = None
     try:
+        _begun(plan, folders)
+        fetched.update(_first_fetched(plan, work, folders[0], engine))
         settled = work.settle(plan)
+    except InstallFailedError as error:
+        raise InstallRefusedError(str(error)) from None
     finally:
         if not settled or settled.status != READY:
             _give_up(folders, fetched)
     return settled
+
+
+def _begun(plan: Plan, folders: list[Folder]) -> Plan:
+    """Write into each folder what it is for, so that a run that is killed can be resumed; return the plan for here."""
+    environments = tuple(
+        replace(environment, venv=str(folder.path))
+        for environment, folder in zip(plan.environments, folders, strict=True)
+    )
+    here = replace(plan, environments=environments)
+    for environment, folder in zip(environments, folders, strict=True):
+        folder.save({"steps": {}} | folder.load() | {"plan": as_record(here), "environment": environment.name})
+    return here
 
 
 def _give_up(folders: list[Folder], fetched: _Fetched) -> None:
@@ -241,17 +256,12 @@ def _prepared(
     Raises:
         InstallRefusedError: an interpreter, the index or room on the disk is missing; fresh folders are gone again.
     """
-    environments = tuple(
-        replace(environment, venv=str(folder.path))
-        for environment, folder in zip(plan.environments, folders, strict=True)
-    )
-    whole = replace(plan, environments=environments)
     sites: list[_Site] = []
     try:
-        for environment, folder in zip(environments, folders, strict=True):
-            state = {"plan": as_record(whole), "environment": environment.name, "steps": {}} | folder.load()
+        whole = _begun(plan, folders)
+        for environment, folder in zip(whole.environments, folders, strict=True):
+            state = folder.load()
             site = _Site(whole, environment, folder, engine, reporter, lockfile.Lock({}, {}), state, fetched)
-            site.save()
             reporter.begin(f"{environment.name}: resolving")
             site.save(python=state.get("python") or interpreter.find(environment.python, engine))
             site.lock = _locked(site, work)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from sgldoctor.install.execute import lockfile
 from sgldoctor.install.execute.errors import InstallRefusedError
-from sgldoctor.install.execute.folder import read_state
-from sgldoctor.install.plan import READY, from_record
+from sgldoctor.install.execute.folder import LOCK, read_state
+from sgldoctor.install.plan import READY, STATE, from_record
 
 if TYPE_CHECKING:
     from sgldoctor.install.plan import Environment, Plan
@@ -30,6 +30,11 @@ def plan_in_folder(venv: str) -> Plan | None:
         raise InstallRefusedError(
             f"The state in {venv} cannot be used ({error}). Remove the folder, or name another one with --venv."
         ) from None
+
+
+def is_locked(venv: str) -> bool:
+    """Return whether the installation that was begun in a folder knows its files."""
+    return Path(venv, STATE, LOCK).exists()
 
 
 def plan_in_lock(path: str, venv: str | None = None) -> tuple[Plan, dict[str, lockfile.Lock]]:

@@ -293,7 +293,7 @@ def counted(*arguments, **named):
 execute(plan_for({venv!r}), Work(), Reporter())
 """
 MOMENTS = [
-    ("interpreter", "find", 1), ("run", "resolve", 1), ("run", "create_command", 1), ("run", "_step", 1),
+    ("ahead", "first_step", 1), ("interpreter", "find", 1), ("run", "resolve", 1), ("run", "create_command", 1), ("run", "_step", 1),
     ("run", "_weighed", 1), ("run", "_command", 1), ("run", "_step", 2), ("run", "_step", 3), ("judge", "verify", 1), ("judge", "verify", 3),
     ("judge", "judged", 1), ("record", "write", 1),
 ]  # fmt: skip
