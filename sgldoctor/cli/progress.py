@@ -27,22 +27,42 @@ def reporter() -> Reporter:
     return _Bars(console) if console.is_terminal else _Lines()
 
 
+class _Watch:
+    """Two times of a step: until it was installed, and since then."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._installed: float | None = None
+
+    def installed(self) -> None:
+        self._installed = time.monotonic()
+
+    def __str__(self) -> str:
+        end = time.monotonic()
+        if self._installed is None:
+            return f"{end - self._started:.1f} s"
+        return f"{self._installed - self._started:.1f} s, verified in {end - self._installed:.1f} s"
+
+
 class _Lines(Reporter):
     """A line for each step and each large download."""
 
     def __init__(self) -> None:
-        self._started = 0.0
+        self._watch = _Watch()
 
     def begin(self, title: str, size: int | None = None) -> None:
-        self._started = time.monotonic()
+        self._watch = _Watch()
         self._say(f"{title}{f', {shown(size)}' if size else ''} ...")
 
     def downloading(self, name: str, size: int | None) -> None:
         if size and size >= _LARGE:
             self._say(f"  {name} ({size / _MIB:.0f} MiB)")
 
+    def verifying(self) -> None:
+        self._watch.installed()
+
     def end(self, text: str) -> None:
-        self._say(f"  {time.monotonic() - self._started:.1f} s: {text}")
+        self._say(f"  {self._watch}: {text}")
 
     def note(self, text: str) -> None:
         self._say(f"  {text}")
@@ -61,12 +81,12 @@ class _Bars(Reporter):
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._title = ""
-        self._started = 0.0
+        self._watch = _Watch()
         self._sizes: dict[str, int] = {}
 
     def begin(self, title: str, size: int | None = None) -> None:
         self._stop()
-        self._title, self._started = title, time.monotonic()
+        self._title, self._watch = title, _Watch()
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -90,9 +110,14 @@ class _Bars(Reporter):
             self._progress.advance(self._task, size)
         self._show()
 
+    def verifying(self) -> None:
+        self._watch.installed()
+        if self._progress and self._task is not None:
+            self._progress.update(self._task, description=f"{self._title}, verifying")
+
     def end(self, text: str) -> None:
         self._stop()
-        self._console.print(Text(f"{self._title}: {time.monotonic() - self._started:.1f} s: {text}"), soft_wrap=True)
+        self._console.print(Text(f"{self._title}: {self._watch}: {text}"), soft_wrap=True)
 
     def note(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=True)

@@ -14,14 +14,19 @@ def test_without_a_terminal_each_step_and_each_large_download_is_a_line(capsys: 
     shown.downloading("idna", 100_000)
     shown.arrived("torch")
     shown.note("The package index did not answer in full; trying once more.")
+    shown.verifying()
     shown.end("torch 2.9.1+cu128")
+    shown.begin("sglang: resolving")
+    shown.end("3 packages")
     told = capsys.readouterr()
     assert told.out == ""
     assert re.sub(r"\d+\.\d s", "N s", told.err) == (
         "sglang: torch, 26 packages, 4.1 GB ...\n"
         "  torch (858 MiB)\n"
         "  The package index did not answer in full; trying once more.\n"
-        "  N s: torch 2.9.1+cu128\n"
+        "  N s, verified in N s: torch 2.9.1+cu128\n"
+        "sglang: resolving ...\n"
+        "  N s: 3 packages\n"
     )
 
 
@@ -34,6 +39,7 @@ def test_on_a_terminal_bars_end_as_one_line_for_each_step(
     shown.begin("sglang: torch", 1000)
     shown.downloading("torch", 1000)
     shown.arrived("torch")
+    shown.verifying()
     shown.end("torch 2.9.1")
     last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err).strip().splitlines()[-1]
-    assert re.sub(r"\d+\.\d s", "N s", last).strip() == "sglang: torch: N s: torch 2.9.1"
+    assert re.sub(r"\d+\.\d s", "N s", last).strip() == "sglang: torch: N s, verified in N s: torch 2.9.1"

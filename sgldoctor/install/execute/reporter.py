@@ -21,6 +21,9 @@ class Reporter:
     def arrived(self, name: str) -> None:
         """A package is there."""
 
+    def verifying(self) -> None:
+        """The step is installed; what is left is to see whether it holds."""
+
     def end(self, text: str) -> None:
         """The step has ended; text says how."""
 

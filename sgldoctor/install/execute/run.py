@@ -354,6 +354,7 @@ def _step(site: _Site, step: Step, steps: dict[str, dict[str, Any]]) -> None:
             site.engine.run_cached(_command(site, step, each), site.reporter, site.log)
         steps[step.name]["installed"] = round(time.monotonic() - begun, 1)
         site.save()
+    site.reporter.verifying()
     verified = time.monotonic()
     said = judge.verify(site.environment, step, site.engine, site.folder.file("scratch"))
     if "kernel" in step.verify and step is not site.environment.steps[-1]:
