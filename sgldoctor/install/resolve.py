@@ -28,6 +28,7 @@ _REASON = re.compile(r"Because .*?(?:cannot be used|are unsatisfiable|are incomp
 _NETWORK = re.compile(
     r"error sending request|dns error|[Cc]onnection|timed? ?out|status (?:server|client) error|Could not connect"
 )
+_OFFLINE = re.compile(r"network (?:was|is) disabled|[Nn]etwork connectivity is disabled")
 _OTHERWISE = "Another release may resolve, or this one with other --with and --extra: sgldoctor matrix lists them."
 _TIMEOUT = 900.0
 _PLATFORMS: tuple[int, ...] = (17, 28, *range(31, 41))
@@ -66,12 +67,16 @@ def resolve(plan: Plan, ask: Callable[[list[str], float], Completed]) -> Plan:
             whole = False
             environments.append(environment)
             notes.append(f"Not resolved: {outer} does not answer from here.")
+        elif _OFFLINE.search(done.err):
+            raise IndexUnreachableError(
+                "uv may not use the network here (UV_OFFLINE, or offline in its settings), and its cache does not hold "
+                "what the plan needs. With --no-resolve the plan is made from the tables alone."
+            )
         elif reason := _REASON.search(done.err):
             return _refused(plan, _plainly(in_short(" ".join(reason[0].split()))))
         else:
             raise IndexUnreachableError(
-                f"uv cannot resolve the plan: {' '.join(done.err.split())[-400:]}. "
-                "With --no-resolve the plan is made from the tables alone."
+                f"{_failure(done.err)} With --no-resolve the plan is made from the tables alone."
             )
     if plan.installer == "pip":
         notes.append("Resolved by uv; pip is held to the same versions by the constraints.")
@@ -123,6 +128,15 @@ def _unreachable(environment: Environment, text: str) -> str | None:
         return None
     hosts = {index.split("/")[2] for step in environment.steps if (index := step.index)}
     return next((host for url in _URL.findall(text) if (host := url.split("/")[2]) in hosts), None)
+
+
+def _failure(text: str) -> str:
+    """Return in a sentence why uv came to no answer: the page that was asked for and the last cause."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not _NETWORK.search(text):
+        return f"uv cannot resolve the plan: {' '.join(lines)[-400:]}."
+    page = next((f" ({found[0]})" for line in lines if (found := _URL.search(line))), "")
+    return f"The package index does not answer{page}: {lines[-1].removeprefix('cause: ')}."
 
 
 def _plainly(reason: str) -> str:

@@ -115,11 +115,48 @@ def test_a_wheel_index_that_does_not_answer_leaves_the_plan_unresolved() -> None
     assert found.notes[-1] == "Not resolved: download.pytorch.org does not answer from here."
 
 
-def test_an_index_that_does_not_answer_is_no_verdict() -> None:
-    with pytest.raises(IndexUnreachableError, match="--no-resolve"):
-        resolve(
-            ready("A40"), answering(err="error: error sending request for url (https://index.example/simple/torch/)")
-        )
+UNREACHABLE = """\
+error: Failed to fetch: http://127.0.0.1:9/torch/
+  cause: error sending request for url (http://127.0.0.1:9/torch/)
+  cause: client error (Connect)
+  cause: tcp connect error
+  cause: Connection refused (os error 111)
+"""
+OFFLINE = """\
+error: No solution found when resolving dependencies
+  cause: Because torch was not found in the cache and you require torch==2.14.1, we can conclude that your requirements \
+are unsatisfiable.
+
+hint: Packages were unavailable because the network was disabled. When the network is disabled, registry packages may \
+only be read from the cache.
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            UNREACHABLE,
+            "The package index does not answer (http://127.0.0.1:9/torch/): Connection refused (os error 111). "
+            "With --no-resolve the plan is made from the tables alone.",
+        ),
+        (
+            OFFLINE,
+            "uv may not use the network here (UV_OFFLINE, or offline in its settings), and its cache does not hold "
+            "what the plan needs. With --no-resolve the plan is made from the tables alone.",
+        ),
+        (
+            "error: something else\n",
+            "uv cannot resolve the plan: error: something else. "
+            "With --no-resolve the plan is made from the tables alone.",
+        ),
+    ],
+)
+def test_no_answer_of_the_index_is_no_verdict(said: str, told: str) -> None:
+    """The first two are what uv 0.13.9 said."""
+    with pytest.raises(IndexUnreachableError) as caught:
+        resolve(ready("A40"), answering(err=said))
+    assert str(caught.value) == told
 
 
 def test_pip_is_said_to_follow_uv() -> None:
