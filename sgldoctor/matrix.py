@@ -150,14 +150,18 @@ def newest_that_works(target: Target) -> Cell | None:
 
 def nearest_that_works(release: str, works: Callable[[str], bool]) -> str | None:
     """Return the release that works and is fewest releases away, the later of two; None where none does."""
+    return next((other for other in nearest_releases(release) if works(other)), None)
+
+
+def nearest_releases(release: str) -> list[str]:
+    """Return all releases, the nearest first; pre-releases only beside one; none where the release is not known."""
     ordered = sorted(releases(), key=Version)
     if release not in ordered:
-        return None
+        return []
     early = Version(release).is_prerelease
     place = ordered.index(release)
     others = [other for other in ordered if early or not Version(other).is_prerelease]
-    by_distance = sorted(others, key=lambda other: (abs(ordered.index(other) - place), -ordered.index(other)))
-    return next((other for other in by_distance if works(other)), None)
+    return sorted(others, key=lambda other: (abs(ordered.index(other) - place), -ordered.index(other)))
 
 
 def _against(release: str, target: Target, versions: dict[str, str], build: Build) -> str | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -157,33 +159,29 @@ def command(  # noqa: PLR0913 - every option of the command stands here
     _refuse_contradictions(execute=execute, resume=resume, clean=clean, sources=[from_, wheelhouse, stack])
     locks: dict[str, Any] = {}
     plan: Plan | None = None
-    settled = True
+    settle: Callable[[Plan], Plan] = _as_it_is
     if from_ or wheelhouse:
         plan, locks = _stored(from_, wheelhouse, venv)
     elif resume:
-        from sgldoctor.install.execute import is_locked, plan_in_folder  # noqa: PLC0415 - keeps --help fast
-
-        plan = plan_in_folder(venv)
-        settled = no_resolve or is_locked(venv) or (plan is not None and plan.resolved)
+        plan, settle = _begun(venv, no_resolve=no_resolve)
     if plan is None:
         named = {"driver": driver, "cuda": cuda, "python": python, "arch": arch, "glibc": glibc}
         target = _target(tuple(gpu or ()), named, stack, in_image=form in {Format.DOCKERFILE, Format.MODAL})
         wish = _wish(sglang, engine, extra, with_, override=override, installer=installer, venv=venv, python=python)
-        plan, settled = _planned(target, wish, stack), no_resolve
-    early = execute and not download  # what is carried out at once is resolved while the first files are fetched
-    if plan.status == "ready" and not settled and not early:
-        plan, settled = _resolved(plan), True
+        plan = _planned(target, wish, stack)
+        if not no_resolve:
+            settle = partial(_resolved, other=None if stack else partial(_for_release, target, wish))
+    if plan.status == "ready" and (download or not execute):  # what is carried out at once settles on the way
+        plan, settle = settle(plan), _as_it_is
     if plan.status == "ready" and download:
         _collect(plan, download)
     if plan.status != "ready" or not (execute or download):
         return _show(plan, form, stack, write_to)
-    if not execute:
-        return int(ExitCode.OK)
-
-    def settle(plan: Plan) -> Plan:
-        return plan if settled else _resolved(plan)
-
-    return _carry_out(plan, form, stack, settle, resume=resume, clean=clean, locks=locks)
+    return (
+        int(ExitCode.OK)
+        if not execute
+        else _carry_out(plan, form, stack, settle, resume=resume, clean=clean, locks=locks)
+    )
 
 
 def _refuse_contradictions(*, execute: bool, resume: bool, clean: bool, sources: list[str | None]) -> None:
@@ -261,7 +259,15 @@ def _planned(target: Target, wish: Wish, stack: str | None) -> Plan:
     return vllm.plan_for(target, wish) if wish.engine == "vllm" else planner.plan_for(target, wish)
 
 
-def _resolved(plan: Plan) -> Plan:
+def _for_release(target: Target, wish: Wish, release: str) -> Plan:
+    return _planned(target, replace(wish, release=f"=={release}"), None)
+
+
+def _as_it_is(plan: Plan) -> Plan:
+    return plan
+
+
+def _resolved(plan: Plan, other: Callable[[str], Plan] | None = None) -> Plan:
     """Return the plan as uv resolves it now; on a terminal something moves meanwhile."""
     from rich.console import Console  # noqa: PLC0415 - keeps --help fast
 
@@ -272,7 +278,7 @@ def _resolved(plan: Plan) -> Plan:
     console = Console(stderr=True)
     uv = Uv.find(RealSystem())
     with console.status("uv resolves the plan") if console.is_terminal else nullcontext():
-        return resolve(plan, uv.ask)
+        return resolve(plan, uv.ask, other)
 
 
 def _stored(lock: str | None, wheelhouse: str | None, venv: str) -> tuple[Plan, dict[str, Any]]:
@@ -280,6 +286,15 @@ def _stored(lock: str | None, wheelhouse: str | None, venv: str) -> tuple[Plan, 
 
     found = plan_in_lock(lock, venv) if lock else plan_in_wheelhouse(str(wheelhouse), venv)
     return found[0], dict(found[1])
+
+
+def _begun(venv: str, *, no_resolve: bool) -> tuple[Plan | None, Callable[[Plan], Plan]]:
+    """Return the plan of an installation that was begun, None where none was, and how it is settled."""
+    from sgldoctor.install.execute import is_locked, plan_in_folder  # noqa: PLC0415 - keeps --help fast
+
+    plan = plan_in_folder(venv)
+    settled = not plan or plan.resolved or no_resolve or is_locked(venv)
+    return plan, _as_it_is if settled else _resolved
 
 
 def _show(plan: Plan, form: Format, stack: str | None, path: str | None = None) -> int:

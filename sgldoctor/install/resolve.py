@@ -6,6 +6,7 @@ import re
 import sys
 import tempfile
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from sgldoctor.errors import SgldoctorError
-from sgldoctor.install.plan import BUILD_CONSTRAINTS, REFUSED
-from sgldoctor.matrix import in_short
+from sgldoctor.install.plan import BUILD_CONSTRAINTS, READY, REFUSED
+from sgldoctor.matrix import in_short, nearest_releases
 from sgldoctor.rules.knowledge import kernel_fits
 
 if TYPE_CHECKING:
@@ -37,20 +38,42 @@ _USUAL_GLIBC = "2.34"
 _URL = re.compile(r"https?://[^\s`)]+")
 
 
+_TRIES = 3
+"""Other releases that are resolved to name the nearest that works; each takes some seconds."""
+
+
 class IndexUnreachableError(SgldoctorError):
     """The package index does not answer."""
 
 
-def resolve(plan: Plan, ask: Callable[[list[str], float], Completed]) -> Plan:
+def resolve(
+    plan: Plan, ask: Callable[[list[str], float], Completed], other: Callable[[str], Plan] | None = None
+) -> Plan:
     """Return the plan with every version exact; refused where the set does not resolve.
 
     Args:
         plan: a ready one.
         ask: runs uv with arguments and a time-out in seconds.
+        other: returns the plan for another sglang release, so that a refusal can name the nearest that works.
 
     Raises:
         IndexUnreachableError: the configured package index does not answer.
     """
+    found = _resolved(plan, ask)
+    release = dict(plan.environments[0].versions).get("sglang")
+    if found.status != REFUSED or not release or not other:
+        return found
+    tries = [name for name in nearest_releases(release) if name != release]
+    plans = (each for name in tries if (each := other(name)).status == READY)
+    for each in islice(plans, _TRIES):
+        if _resolved(each, ask).status == READY:
+            nearest = dict(each.environments[0].versions)["sglang"]
+            note = f"The nearest release that works there is {nearest}: --sglang {nearest}"
+            return replace(found, nearest=nearest, notes=(note, *found.notes))
+    return found
+
+
+def _resolved(plan: Plan, ask: Callable[[list[str], float], Completed]) -> Plan:
     target = dict(plan.target)
     platform = f"{target['arch']}-manylinux_2_{_minor_of(target['glibc'])}"
     environments: list[Environment] = []

@@ -29,6 +29,13 @@ zstandard==0.25.0rc1 \\
 """
 
 
+GONE = """error: No solution found when resolving dependencies
+  cause: Because transformers==4.53.0 was yanked and sglang==0.4.9 depends on transformers==4.53.0, we can conclude
+         that sglang==0.4.9 cannot be used.
+         And because you require sglang==0.4.9, we can conclude that your requirements are unsatisfiable.
+"""
+
+
 def ready(*gpus: str, release: str = "==0.4.9", **machine: str) -> Plan:
     return plan_for(named(gpus=gpus, python="3.10", **machine), Wish(release=release))
 
@@ -80,12 +87,7 @@ def test_the_platform_is_never_newer_than_the_c_library(glibc: str, platform: in
 
 
 def test_what_does_not_resolve_is_refused_in_uvs_words() -> None:
-    said = """error: No solution found when resolving dependencies
-  cause: Because transformers==4.53.0 was yanked and sglang==0.4.9 depends on transformers==4.53.0, we can conclude
-         that sglang==0.4.9 cannot be used.
-         And because you require sglang==0.4.9, we can conclude that your requirements are unsatisfiable.
-"""
-    found = resolve(ready("A40"), answering(err=said))
+    found = resolve(ready("A40"), answering(err=GONE))
     assert (found.status, found.environments, found.assumptions) == ("refused", (), ())
     assert found.reason == "sglang 0.4.9 cannot be installed here: transformers==4.53.0 was yanked."
 
@@ -174,3 +176,33 @@ def test_every_environment_is_resolved() -> None:
     seen: list[list[str]] = []
     plan = stacks.plan_for(found, stacks.named_target(found.target), Wish())
     assert len(resolve(plan, answering("torch==2.10.0\n", seen=seen)).environments) == len(seen) == 2
+
+
+def test_a_refusal_names_the_nearest_release_that_resolves_today() -> None:
+    asked: list[str] = []
+
+    def ask(arguments: list[str], _timeout: float) -> Completed:
+        wanted = Path(arguments[2]).read_text("utf-8")
+        release = wanted.partition("sglang[all]==")[2].split()[0]
+        asked.append(release)
+        pins = wanted.replace("sglang[all]", "sglang")
+        return Completed(0, pins, "") if release == "0.4.8.post1" else Completed(1, "", GONE)
+
+    def other(release: str) -> Plan:
+        return ready("A40", release=f"=={release}")
+
+    found = resolve(ready("A40", release="==0.4.9"), ask, other)
+    assert (found.status, found.nearest) == ("refused", "0.4.8.post1")
+    assert found.notes[0] == "The nearest release that works there is 0.4.8.post1: --sglang 0.4.8.post1"
+    assert asked == ["0.4.9", "0.4.9.post1", "0.4.8.post1"]
+
+
+def test_a_search_for_the_nearest_release_ends_after_three() -> None:
+    asked: list[str] = []
+
+    def ask(arguments: list[str], _timeout: float) -> Completed:
+        asked.append(Path(arguments[2]).read_text("utf-8").partition("sglang[all]==")[2].split()[0])
+        return Completed(1, "", GONE)
+
+    found = resolve(ready("A40", release="==0.4.9"), ask, lambda release: ready("A40", release=f"=={release}"))
+    assert (found.status, found.nearest, len(asked)) == ("refused", None, 4)
