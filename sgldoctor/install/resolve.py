@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _PINNED = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
 _REASON = re.compile(r"Because .*?(?:cannot be used|are unsatisfiable|are incompatible)", re.DOTALL)
+_PREMISE = re.compile(r"[Bb]ecause (.*?), we can conclude that")
+_ASKED = "you require "
 _NETWORK = re.compile(
     r"error sending request|dns error|[Cc]onnection|timed? ?out|status (?:server|client) error|Could not connect"
 )
@@ -96,7 +98,7 @@ def _resolved(plan: Plan, ask: Callable[[list[str], float], Completed]) -> Plan:
                 "what the plan needs. With --no-resolve the plan is made from the tables alone."
             )
         elif reason := _REASON.search(done.err):
-            return _refused(plan, _plainly(in_short(" ".join(reason[0].split()))))
+            return _refused(plan, _plainly(in_short(" ".join(reason[0].split())), environment))
         else:
             raise IndexUnreachableError(
                 f"{_failure(done.err)} With --no-resolve the plan is made from the tables alone."
@@ -162,9 +164,16 @@ def _failure(text: str) -> str:
     return f"The package index does not answer{page}: {lines[-1].removeprefix('cause: ')}."
 
 
-def _plainly(reason: str) -> str:
-    """Return uv's sentence without the frame of its proof."""
-    return reason.removeprefix("Because ").partition(", we can conclude that")[0]
+def _plainly(proof: str, environment: Environment) -> str:
+    """Return the first premise of uv's proof, and what was asked for against it; the plan's own pins go unsaid."""
+    first, *more = _PREMISE.findall(proof) or [proof.removeprefix("Because ")]
+    if not more or not more[-1].startswith(_ASKED):
+        return str(first)
+    own = {f"{name}=={version}" for name, version in environment.versions}
+    for pin in own:
+        first = first.removesuffix(f" and {_ASKED}{pin}")
+    asked = [name for name in re.split(r", and | and |, ", more[-1].removeprefix(_ASKED)) if name not in own]
+    return f"{first}, and {_ASKED}{' and '.join(asked)}" if asked else str(first)
 
 
 def _kernels(environment: Environment) -> str:

@@ -161,6 +161,40 @@ def test_no_answer_of_the_index_is_no_verdict(said: str, told: str) -> None:
     assert str(caught.value) == told
 
 
+@pytest.mark.parametrize(
+    ("proof", "told"),
+    [
+        (
+            "Because sglang==0.4.9 depends on openai==2.6.1 and you require sglang==0.4.9, we can conclude that you "
+            "require openai==2.6.1.\n         And because you require openai==1.50, we can conclude that your "
+            "requirements are unsatisfiable.",
+            "sglang==0.4.9 depends on openai==2.6.1, and you require openai==1.50",
+        ),
+        (
+            "Because all versions of decord2 depend on numpy>=1.26.4 and sglang==0.4.9 depends on decord2, we can "
+            "conclude that sglang==0.4.9 depends on numpy>=1.26.4.\n         And because you require sglang==0.4.9 and "
+            "numpy<1.25, we can conclude that your requirements are unsatisfiable.",
+            "all versions of decord2 depend on numpy>=1.26.4 and sglang==0.4.9 depends on decord2, and you require "
+            "numpy<1.25",
+        ),
+        (
+            "Because you require torch==2.7.1 and torch>=2.10, we can conclude that your requirements are "
+            "unsatisfiable.",
+            "you require torch==2.7.1 and torch>=2.10",
+        ),
+        (
+            "Because nowhere was not found in the package registry and you require nowhere, we can conclude that your "
+            "requirements are unsatisfiable.",
+            "nowhere is not on the package index",
+        ),
+    ],
+)
+def test_a_refusal_says_what_stands_against_what(proof: str, told: str) -> None:
+    """What uv 0.13.9 said of real conflicts, with this release's number."""
+    said = f"error: No solution found when resolving dependencies\n  cause: {proof}\n"
+    assert resolve(ready("A40"), answering(err=said)).reason == f"sglang 0.4.9 cannot be installed here: {told}."
+
+
 def test_pip_is_said_to_follow_uv() -> None:
     plan = plan_for(named(gpus=("A40",), python="3.10"), Wish(release="==0.4.9", installer="pip"))
     assert (
