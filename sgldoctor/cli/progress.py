@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column
 from rich.text import Text
 
 from sgldoctor.install.execute.disk import shown
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _MIB = 1 << 20
+_REST = 44
+"""Columns of a terminal that stand beside the step's name: the bar, the amount, the time."""
 _LARGE = 50 * _MIB
 """Bytes from which on a download has a line of its own."""
 
@@ -87,16 +90,12 @@ class _Bars(Reporter):
     def begin(self, title: str, size: int | None = None) -> None:
         self._stop()
         self._title, self._watch = title, _Watch()
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(24),
-            DownloadColumn(),
-            TimeElapsedColumn(),
+        room = max(self._console.width - _REST, 16)
+        text = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", max_width=room))
+        amount = [BarColumn(16), DownloadColumn(table_column=Column(no_wrap=True))] if size else []
+        self._progress = Progress(
+            SpinnerColumn(), text, *amount, TimeElapsedColumn(), console=self._console, transient=True
         )
-        if not size:
-            columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())  # type: ignore[assignment]
-        self._progress = Progress(*columns, console=self._console, transient=True)
         self._task = self._progress.add_task(title, total=size)
         self._progress.start()
 
@@ -125,7 +124,7 @@ class _Bars(Reporter):
     def _show(self) -> None:
         if self._progress and self._task is not None:
             largest = sorted(self._sizes, key=lambda name: -self._sizes[name])[:3]
-            self._progress.update(self._task, description=" ".join((self._title, *largest))[:70])
+            self._progress.update(self._task, description=" ".join((self._title, *largest)))
 
     def _stop(self) -> None:
         if self._progress:
