@@ -342,18 +342,17 @@ def _step(site: _Site, step: Step, steps: dict[str, dict[str, Any]]) -> None:
     part = site.lock.part(site.lock.steps[step.name])
     site.reporter.begin(f"{site.environment.name}: {step.name}, {len(part.packages)} packages", part.size())
     begun = time.monotonic()
-    if "installed" not in steps.get(step.name, {}):
-        if step.name in steps:
-            _forget(site, part)
-        steps[step.name] = {}
-        site.save()
-        if fetch := site.fetched.get((site.environment.name, step.name)):
-            fetch.told.listen(site.reporter, part.packages)
-            fetch.wait()
-        for each in fetch.split(part) if fetch else [part]:
-            site.engine.run_cached(_command(site, step, each), site.reporter, site.log)
-        steps[step.name]["installed"] = round(time.monotonic() - begun, 1)
-        site.save()
+    if step.name in steps:  # it was interrupted, or did not hold
+        _forget(site, part)
+    steps[step.name] = {}
+    site.save()
+    if fetch := site.fetched.get((site.environment.name, step.name)):
+        fetch.told.listen(site.reporter, part.packages)
+        fetch.wait()
+    for each in fetch.split(part) if fetch else [part]:
+        site.engine.run_cached(_command(site, step, each), site.reporter, site.log)
+    steps[step.name]["installed"] = round(time.monotonic() - begun, 1)
+    site.save()
     site.reporter.verifying()
     verified = time.monotonic()
     said = judge.verify(site.environment, step, site.engine, site.folder.file("scratch"))
@@ -378,7 +377,7 @@ def _command(site: _Site, step: Step, part: Lock) -> list[str]:
 
 
 def _forget(site: _Site, part: Lock) -> None:
-    """Remove the marks of packages that an interrupted step may have installed by half; it installs them again."""
+    """Remove the marks of packages that an earlier run may have installed by half; they are installed again."""
     for folder in site.folder.path.glob("lib/python3*/site-packages/*.dist-info"):
         if canonicalize_name(folder.name.partition("-")[0]) in part.packages:
             shutil.rmtree(folder)

@@ -351,6 +351,29 @@ def test_a_package_that_was_installed_by_half_is_installed_again(index: LocalInd
     assert installed(venv) == before
 
 
+def test_what_did_not_hold_is_installed_again(
+    index: LocalIndex, tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sgldoctor.install.execute import judge
+
+    venv = tmp_path / "env"
+    real = judge.verify
+
+    def spoiling(*arguments: Any) -> str:
+        for path in venv.glob("lib/python3*/site-packages/base/__init__.py"):
+            path.unlink()
+        return real(*arguments)
+
+    plan = plan_for(venv, steps=(replace(STEPS[0], verify=("flashinfer",)),), versions=(("base", "1.0"),))
+    with monkeypatch.context() as patch:
+        patch.setattr(judge, "verify", spoiling)
+        assert execute(plan, Work(), told).status == "failed"
+    again = replace(plan, environments=(replace(plan.environments[0], steps=STEPS[:1]),))
+    assert execute(again, Work(resume=True), told).status == "done"
+    (module,) = venv.glob("lib/python3*/site-packages/base/__init__.py")
+    assert module.read_text() == "__version__ = '1.0'\n"
+
+
 def test_resume_of_nothing_begins(index: LocalIndex, tmp_path: Path, told: Told) -> None:
     assert plan_in_folder(str(tmp_path / "env")) is None
     assert execute(plan_for(tmp_path / "env"), Work(resume=True), told).status == "done"
