@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
@@ -91,6 +92,12 @@ class Environment:
         """Return the path of the environment's own Python."""
         return f"{self.venv.rstrip('/')}/bin/python"
 
+    def moved(self, venv: str) -> Environment:
+        """Return the environment in another folder, with the commands that name it."""
+        old, new = self.venv.rstrip("/"), venv.rstrip("/")
+        words = (f"{new}{word[len(old) :]}" if word.startswith(f"{old}/") else word for word in self.launch.command)
+        return replace(self, venv=venv, launch=replace(self.launch, command=tuple(words)))
+
     def made_for(self) -> str:
         """Return what the environment serves: sglang, vllm, or packages alone."""
         return next((name for name in ("sglang", "vllm") if name in dict(self.versions)), "packages")
@@ -153,6 +160,16 @@ class Plan:
     notes: tuple[str, ...] = ()
     installer: str = "uv"
     stack: str | None = None
+
+
+def moved(plan: Plan, venvs: Iterable[str]) -> Plan:
+    """Return the plan with its environments in other folders, in their order; its notes name those too."""
+    environments = tuple(each.moved(venv) for each, venv in zip(plan.environments, venvs, strict=True))
+    notes = plan.notes
+    for old, new in zip(plan.environments, environments, strict=True):
+        was, now = (f"{each.venv.rstrip('/')}/bin/" for each in (old, new))
+        notes = tuple(re.sub(rf"(?<!\S){re.escape(was)}", now.replace("\\", r"\\"), note) for note in notes)
+    return replace(plan, environments=environments, notes=notes)
 
 
 def create_command(environment: Environment, installer: str = "uv") -> list[str]:
