@@ -32,6 +32,7 @@ _NETWORK = re.compile(
     r"error sending request|dns error|[Cc]onnection|timed? ?out|status (?:server|client) error|Could not connect"
 )
 _OFFLINE = re.compile(r"network (?:was|is) disabled|[Nn]etwork connectivity is disabled")
+_NO_INDEX = re.compile(r"\b(torch|sglang|vllm) was not found in the package registry")
 _OTHERWISE = "Another release may resolve, or this one with other --with and --extra: sgldoctor matrix lists them."
 _TIMEOUT = 900.0
 _PLATFORMS: tuple[int, ...] = (17, 28, *range(31, 41))
@@ -96,6 +97,11 @@ def _resolved(plan: Plan, ask: Callable[[list[str], float], Completed]) -> Plan:
             raise IndexUnreachableError(
                 "uv may not use the network here (UV_OFFLINE, or offline in its settings), and its cache does not hold "
                 "what the plan needs. With --no-resolve the plan is made from the tables alone."
+            )
+        elif missing := _NO_INDEX.search(done.err):
+            raise IndexUnreachableError(
+                f"The package index that uv asks holds no {missing[1]} at all, so it is not a whole index. Look at "
+                "UV_DEFAULT_INDEX, UV_INDEX_URL and uv.toml. With --no-resolve the plan is made from the tables alone."
             )
         elif reason := _REASON.search(done.err):
             return _refused(plan, _plainly(in_short(" ".join(reason[0].split())), environment))

@@ -148,6 +148,12 @@ only be read from the cache.
             "what the plan needs. With --no-resolve the plan is made from the tables alone.",
         ),
         (
+            "error: No solution found when resolving dependencies\n  cause: Because torch was not found in the package "
+            "registry and you require torch==2.9.1, we can conclude that your requirements are unsatisfiable.\n",
+            "The package index that uv asks holds no torch at all, so it is not a whole index. Look at UV_DEFAULT_INDEX, "
+            "UV_INDEX_URL and uv.toml. With --no-resolve the plan is made from the tables alone.",
+        ),
+        (
             "error: something else\n",
             "uv cannot resolve the plan: error: something else. "
             "With --no-resolve the plan is made from the tables alone.",
@@ -155,7 +161,7 @@ only be read from the cache.
     ],
 )
 def test_no_answer_of_the_index_is_no_verdict(said: str, told: str) -> None:
-    """The first two are what uv 0.13.9 said."""
+    """The first three are what uv 0.13.9 said."""
     with pytest.raises(IndexUnreachableError) as caught:
         resolve(ready("A40"), answering(err=said))
     assert str(caught.value) == told
