@@ -127,15 +127,18 @@ def execute(plan: Plan, work: Work, reporter: Reporter) -> Plan:
         folders = _claimed(plan, work, stack)
         fetched: _Fetched = {}
         stack.callback(_stop, fetched)
-        plan = _settled(plan, work, folders, engine, fetched)
-        if plan.status != READY:
-            return plan
         try:
+            plan = _settled(plan, work, folders, engine, fetched)
+            if plan.status != READY:
+                return plan
             sites = _prepared(plan, work, folders, engine, reporter, fetched)
             for site in sites:
                 if problem := _problem(site):
                     return replace(plan, status=FAILED, reason=f"{problem}\n{_after_failure(site, work)}")
         except KeyboardInterrupt:
+            if not folders[0].state_folder.exists():
+                reporter.note("Stopped; nothing was made.")
+                raise
             reporter.end("stopped")
             reporter.note(f"Go on with: {_again(folders[0])}")
             raise

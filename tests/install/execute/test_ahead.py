@@ -107,6 +107,7 @@ def test_ctrl_c_while_it_is_settled_leaves_nothing(index: LocalIndex, tmp_path: 
 
     with pytest.raises(KeyboardInterrupt):
         execute(plan_for(tmp_path / "env"), Work(settle=interrupted), told)
+    assert told.texts == ["note Stopped; nothing was made."]
     assert not (tmp_path / "env").exists()
 
 
