@@ -270,6 +270,21 @@ def test_a_modal_file_defines_an_image_of_the_plan(name: str) -> None:
         assert installed == [line for step in PLANS[name].environments[0].steps for line in step.requirements]
 
 
+def test_a_resolved_modal_file_installs_urls_and_labelled_builds_too() -> None:
+    hashes = f"    --hash=sha256:{'0' * 64}\n"
+    url = "tinyx @ https://example.org/tinyx-1.0-py3-none-any.whl"
+    rows = [*PINS[:1], url, "torch==2.7.1+cu128", "torchaudio==2.7.1+cu128"]
+    locked = "".join(f"{row} \\\n{hashes}" for row in rows)
+    environment = replace(PLANS["labelled"].environments[0], locked=locked)
+    text = render(replace(PLANS["labelled"], environments=(environment,), resolved=True), "modal")
+    assert "PACKAGES = [\n" + "".join(f"    '{row}',\n" for row in rows) + "]\n" in text
+    assert [line.strip() for line in text.splitlines() if ".uv_pip_install(" in line] == [
+        ".uv_pip_install(*PACKAGES, extra_options='--no-deps --index https://download.pytorch.org/whl/cu128 "
+        "--index https://docs.sglang.ai/whl/cu128/ --index-strategy unsafe-best-match "
+        "--build-constraints /build-constraints.txt')"
+    ]
+
+
 def test_modal_names_its_gpu() -> None:
     assert "@app.function(timeout=3600, gpu='H100')" in render(PLANS["h100"], "modal")
     assert "@app.function(timeout=3600)" in render(PLANS["a40"], "modal")

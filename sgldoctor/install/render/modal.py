@@ -43,15 +43,20 @@ def _packages(environment: Environment) -> str:
     """Return the whole set, where it was resolved: installed without a resolver, it is the plan's, byte for byte."""
     if not environment.locked:
         return ""
-    labels = {row.partition("==")[0] for step in environment.steps for row in step.requirements if "+" in row}
-    rows = [row for row in environment.constraints if row.partition("==")[0] not in labels]
+    lines = environment.locked.splitlines()
+    rows = [line.removesuffix("\\").strip() for line in lines if line and not line[0].isspace()]
     return "PACKAGES = [\n" + "".join(f"    {row!r},\n" for row in rows) + "]\n"
 
 
 def _installs(environment: Environment) -> list[str]:
     torch = dict(environment.versions).get("torch")
-    build = f"--build-constraints {_BUILD}" if environment.builds_flashinfer() and torch else ""
+    build = ["--build-constraints", _BUILD] if environment.builds_flashinfer() and torch else []
     found = [f"    .run_commands(\"echo 'torch=={torch}' > {_BUILD}\")\n"] if build else []
+    if environment.locked:
+        indexes = dict.fromkeys(step.index for step in environment.steps if step.index)
+        options = ["--no-deps", *(word for index in indexes for word in ("--index", index))]
+        options += ["--index-strategy", "unsafe-best-match"] if indexes else []
+        return [*found, f"    .uv_pip_install(*PACKAGES, extra_options={' '.join([*options, *build])!r})\n"]
     for step in environment.steps:
         words = ", ".join(repr(line) for line in step.requirements)
         index = (
@@ -59,11 +64,7 @@ def _installs(environment: Environment) -> list[str]:
             if step.index
             else ""
         )
-        if environment.locked and not step.index:
-            continue
         found.append(f"    .uv_pip_install({words}{index})\n")
-    if environment.locked:
-        found.append(f"    .uv_pip_install(*PACKAGES, extra_options={f'--no-deps {build}'.strip()!r})\n")
     return found
 
 
