@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from uv import find_uv_bin
 
 from sgldoctor.errors import UsageError
 from sgldoctor.install import stacks
@@ -21,6 +22,7 @@ from sgldoctor.install.render import render
 from sgldoctor.install.render.text import headline, lines
 from sgldoctor.install.target import Wish, named, release_wish
 from sgldoctor.rules.knowledge import table
+from tests.install.execute.local_index import LocalIndex
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -242,8 +244,47 @@ def test_a_uv_project_is_toml_for_this_python_and_platform(name: str) -> None:
 
 def test_labelled_packages_of_a_uv_project_come_from_their_index() -> None:
     document = tomllib.loads(render(PLANS["labelled"], "uv"))
-    assert document["tool"]["uv"]["sources"] == {"torch": {"index": "torch"}, "sgl-kernel": {"index": "sglang"}}
+    assert document["tool"]["uv"]["sources"] == {
+        **{name: {"index": "torch"} for name in ("torch", "torchvision", "torchaudio")},
+        "sgl-kernel": {"index": "sglang"},
+    }
     assert [index["name"] for index in document["tool"]["uv"]["index"]] == ["torch", "sglang"]
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_uv_locks_the_labelled_builds_of_a_project(
+    exact: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The usual index has all packages without a label, and torch's index what torch brings along beside them."""
+    usual, torch, kernels = (LocalIndex(tmp_path / name) for name in ("usual", "torch", "kernels"))
+    indexes = {"torch": torch.url, "sglang": kernels.url}
+    tiny = f"tiny @ {usual.add('tiny', '1.0+local').as_uri()}"
+    plan = plan_for(named(gpus=("H100",), cuda="13.0", python="3.12"), Wish(release="==0.5.9", additions=(tiny,)))
+    environment = plan.environments[0]
+    versions = dict(environment.versions)
+    for name, version in versions.items():
+        usual.add(name, version, requires=tuple(set(versions) - {name}) if name == "sglang" else ())
+    for name in ("torch", "torchvision", "torchaudio", "torchao"):
+        torch.add(name, f"{versions[name]}+cu130")
+    for label in ("+cu124", "+cu130"):
+        kernels.add("sgl-kernel", f"{versions['sgl-kernel']}{label}")
+    labelled = {name: f"{versions[name]}+cu130" for name in ("torch", "torchvision", "torchaudio", "sgl-kernel")}
+    if exact:
+        labelled["torchao"] = "0.9.0+cu130"
+        pins = tuple(f"{name}=={version}" for name, version in sorted({**versions, **labelled}.items()))
+        environment = replace(environment, constraints=pins, locked=LOCKED)
+    steps = tuple(replace(step, index=indexes.get(step.name)) for step in environment.steps)
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    plan = replace(plan, environments=(replace(environment, steps=steps),), target=(*plan.target, ("python", python)))
+    (tmp_path / "pyproject.toml").write_text(render(plan, "uv"), "utf-8")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", usual.url)
+    done = subprocess.run(
+        [find_uv_bin(), "lock", "--no-config", "--python", sys.executable],
+        check=False, capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = {row["name"]: row["version"] for row in tomllib.loads((tmp_path / "uv.lock").read_text("utf-8"))["package"]}
+    assert found == {**versions, **labelled, "tiny": "1.0+local", "sglang-environment": "0"}
 
 
 @pytest.mark.parametrize("name", [name for name in PLANS if name != "two"])
