@@ -383,6 +383,14 @@ def test_later_steps_know_the_index_of_a_labelled_torch() -> None:
     assert "--index https://docs.sglang.ai/whl/cu128/ " in commands[2]
 
 
+@pytest.mark.parametrize(("gpu", "major"), [("H100", 12), ("GH200", 13)])
+def test_the_newer_cudnn_is_that_of_the_cuda_of_torch(gpu: str, major: int) -> None:
+    assert [note for note in made(gpu, "0.5.9").notes if "cudnn" in note] == [
+        "For image or video models run after the last step: uv pip install --python .venv-sglang/bin/python --no-deps "
+        f"nvidia-cudnn-cu{major}==9.16.0.29 (this release refuses the cuDNN that its torch pins)."
+    ]
+
+
 def test_pip_gets_pips_words() -> None:
     record = json.loads(to_json(PLANS["pip"]))
     assert record["steps"][0]["command"].startswith(
