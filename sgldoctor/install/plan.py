@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
@@ -184,14 +184,19 @@ def install_command(environment: Environment, step: Step, installer: str = "uv")
 
 
 def _pip(environment: Environment) -> list[str]:
-    """Return pip's command; what it builds heeds variables only, in pip 25.3 and newer the second one."""
-    command = [environment.interpreter(), "-m", "pip", "install"]
-    if environment.prerelease and environment.locked:
-        command.append("--pre")
+    """Return pip's command; what it builds heeds variables only, in pip 25.3 and newer the second one.
+
+    pip splits these variables at spaces, so that in a folder with spaces it is run from there.
+    """
+    options = ["-m", "pip", "install", *(["--pre"] if environment.prerelease and environment.locked else [])]
     if not environment.constraints:
-        return command
+        return [environment.interpreter(), *options]
+    folder: list[str] = []
+    if any(letter.isspace() for letter in environment.venv):
+        folder, environment = [f"--chdir={environment.venv}"], replace(environment, venv=".")
     path = environment.state(CONSTRAINTS)
-    return ["env", f"PIP_CONSTRAINT={path}", f"PIP_BUILD_CONSTRAINT={path}", *command]
+    variables = [f"PIP_CONSTRAINT={path}", f"PIP_BUILD_CONSTRAINT={path}"]
+    return ["env", *folder, *variables, environment.interpreter(), *options]
 
 
 def _words(option: str, values: Iterable[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -16,7 +17,7 @@ from uv import find_uv_bin
 
 from sgldoctor.errors import UsageError
 from sgldoctor.install import stacks
-from sgldoctor.install.plan import Plan, from_record, to_json
+from sgldoctor.install.plan import Environment, Plan, Step, from_record, to_json
 from sgldoctor.install.planner import plan_for
 from sgldoctor.install.render import render
 from sgldoctor.install.render.text import headline, lines
@@ -67,6 +68,7 @@ PLANS = {
     "arm": made("GH200", "0.5.9"),
     "odd-folder": made("A40", venv='/tmp/it\'s a "folder"; $(touch x)'),
     "pip": made("A40", installer="pip"),
+    "pip-odd-folder": made("A40", installer="pip", venv='/tmp/it\'s a "folder"; $(touch x)'),
     "two": of_stack("art-two-environments"),
     "vllm": of_stack("vllm-0.9.2-xgrammar"),
     "stack": of_stack("runpod-a40-sglang-0.4.9"),
@@ -398,6 +400,26 @@ def test_pip_gets_pips_words() -> None:
         "PIP_BUILD_CONSTRAINT=.venv-sglang/.sgldoctor/constraints.txt .venv-sglang/bin/python -m pip install torch=="
     )
     assert "uv" not in render(PLANS["pip"], "shell").split("\n# sglang\n")[1].split("import ctypes")[0]
+
+
+@pytest.mark.parametrize("venv", ["plain", "a folder", "{tmp_path}/it's a folder"])
+def test_pip_is_held_to_the_constraints_in_every_folder(
+    venv: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = LocalIndex(tmp_path)
+    index.add("base", "1.0", requires=("helper",))
+    index.add("helper", "1.5")
+    index.add("helper", "2.0")
+    folder = venv.format(tmp_path=tmp_path)
+    step = Step("packages", ("base==1.0",), ("versions",))
+    pins = (("base", "1.0"), ("helper", "1.5"))
+    environment = Environment("packages", folder, sys.executable, pins, (step,), constraints=("helper==1.5",))
+    plan = replace(PLANS["pip"], environments=(environment,))
+    monkeypatch.setenv("PIP_INDEX_URL", index.url)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    command = ["bash", "-c", render(plan, "shell")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "ok: 2 versions as planned"), done.stderr
 
 
 def test_a_dockerfile_of_the_source_build_follows_the_repository() -> None:
