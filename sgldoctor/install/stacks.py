@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sgldoctor.install.target import Target, Wish
 
 ENGINES = ("sglang", "vllm", "packages")
-_VISIBLE = "CUDA_VISIBLE_DEVICES"
 LEVELS = ("report", "metadata", "execution")
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 _REQUIRED = ("id", "title", "environments", "references", "evidence")
 # fmt: off
 _KEYS = {

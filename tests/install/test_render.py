@@ -328,9 +328,27 @@ def test_a_resolved_modal_file_installs_urls_and_labelled_builds_too() -> None:
     ]
 
 
-def test_modal_names_its_gpu() -> None:
-    assert "@app.function(timeout=3600, gpu='H100')" in render(PLANS["h100"], "modal")
-    assert "@app.function(timeout=3600)" in render(PLANS["a40"], "modal")
+@pytest.mark.parametrize(
+    ("gpu", "name"),
+    [
+        ("h100", "H100"), ("h100 nvl", "H100"), ("h200", "H200"), ("b200", "B200"), ("a100", "A100-40GB"),
+        ("a100 80gb", "A100-80GB"), ("a10g", "A10"), ("l4", "L4"), ("l40s", "L40S"), ("t4", "T4"),
+        ("rtx pro 6000", "RTX-PRO-6000"),
+    ],
+)  # fmt: skip
+def test_modal_gets_its_own_name_of_a_gpu(gpu: str, name: str) -> None:
+    text = render(made(gpu), "modal")
+    assert f"\n@app.function(timeout=3600, gpu='{name}')\n" in text
+    assert "Modal has no" not in text
+
+
+@pytest.mark.parametrize(
+    ("gpu", "name"),
+    [("l40", "NVIDIA L40"), ("gh200", "NVIDIA GH200 480GB"), ("gb200", "NVIDIA GB200"), ("a40", "NVIDIA A40")],
+)
+def test_a_gpu_that_modal_does_not_have_is_named(gpu: str, name: str) -> None:
+    comment = f"# Modal has no {name}; name a GPU that it has, as in gpu='L40S'."
+    assert f"\n{comment}\n@app.function(timeout=3600)\n" in render(made(gpu), "modal")
 
 
 @pytest.mark.parametrize("form", ["requirements", "uv", "modal"])

@@ -9,7 +9,25 @@ from sgldoctor.install.render.common import base_image, cuda_of, head
 if TYPE_CHECKING:
     from sgldoctor.install.plan import Environment, Plan
 
-_NAMES = ("L40S", "H200", "H100", "B200", "A100", "A10G", "L4", "T4")
+_NAMES = {
+    "NVIDIA T4": "T4",
+    "NVIDIA L4": "L4",
+    "NVIDIA L40S": "L40S",
+    "NVIDIA A10": "A10",
+    "NVIDIA A10G": "A10",
+    "NVIDIA A100 40GB": "A100-40GB",
+    "NVIDIA A100 80GB": "A100-80GB",
+    "NVIDIA H100 80GB HBM3": "H100",
+    "NVIDIA H100 PCIe": "H100",
+    "NVIDIA H100 NVL": "H100",
+    "NVIDIA H200": "H200",
+    "NVIDIA H200 NVL": "H200",
+    "NVIDIA B200": "B200",
+    "NVIDIA RTX PRO 6000 Blackwell Workstation Edition": "RTX-PRO-6000",
+    "NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition": "RTX-PRO-6000",
+    "NVIDIA RTX PRO 6000 Blackwell Server Edition": "RTX-PRO-6000",
+}
+"""The models of gpus.yaml by Modal's names: modal.com/docs/guide/gpu, read on 2026-11-21."""
 _BUILD = "/build-constraints.txt"
 
 
@@ -17,8 +35,9 @@ def render(plan: Plan) -> str:
     """Return the Python file."""
     environment = plan.environments[0]
     target = dict(plan.target)
-    name = next((known for known in _NAMES if known in str(target["gpu"])), None)
-    gpu = f", gpu={name!r}" if name else ""
+    model = str(target["gpu"] or "")
+    gpu = f", gpu={_NAMES[model]!r}" if model in _NAMES else ""
+    missing = f"# Modal has no {model}; name a GPU that it has, as in gpu='L40S'.\n" if model and not gpu else ""
     image = base_image(cuda_of(environment))
     apt = sorted({"g++", *(row[0] for row in environment.system_packages)})
     return "".join(
@@ -33,7 +52,7 @@ def render(plan: Plan) -> str:
             *_installs(environment),
             ")\n",
             f'app = modal.App("{environment.name}", image=image)\n\n\n',
-            f"@app.function(timeout=3600{gpu})\n",
+            f"{missing}@app.function(timeout=3600{gpu})\n",
             _serve(environment),
         ]
     )
