@@ -43,9 +43,12 @@ def made(
     installer: str = "uv",
     python: str = "3.12",
     override: bool = False,
+    additions: tuple[str, ...] = (),
+    driver: str | None = None,
 ) -> Plan:
-    wish = Wish(release=release_wish(release) if release else None, venv=venv, installer=installer, override=override)
-    return plan_for(named(gpus=(gpu,), python=python), wish)
+    exact = release_wish(release) if release else None
+    wish = Wish(release=exact, venv=venv, installer=installer, override=override, additions=additions)
+    return plan_for(named(gpus=(gpu,), python=python, driver=driver), wish)
 
 
 def resolved(plan: Plan) -> Plan:
@@ -72,6 +75,8 @@ PLANS = {
     "two": of_stack("art-two-environments"),
     "vllm": of_stack("vllm-0.9.2-xgrammar"),
     "stack": of_stack("runpod-a40-sglang-0.4.9"),
+    "git": made("A40", "0.4.9", additions=("tiny @ git+https://example.org/tiny",)),
+    "old-driver": made("RTX 4090", driver="535"),
     "modal": of_stack("modal-h100-sglang-0.4.10.post2"),
 }
 
@@ -218,6 +223,29 @@ def test_the_image_is_of_the_cuda_of_torch_or_the_one_that_the_stack_names() -> 
     assert tags["a40"] == "nvidia/cuda:12.6.3-devel-ubuntu22.04"
     assert tags["latest"] == "nvidia/cuda:13.0.1-devel-ubuntu22.04"
     assert tags["labelled"] == tags["modal"] == "nvidia/cuda:12.8.1-devel-ubuntu22.04"
+
+
+def test_git_is_in_the_image_where_something_is_fetched_by_it() -> None:
+    assert " curl g++ git libnuma1 " in render(PLANS["git"], "dockerfile")
+    assert " curl g++ libnuma1 " in render(PLANS["a40"], "dockerfile")
+    assert ".apt_install('g++', 'git', 'libnuma1')" in render(PLANS["git"], "modal")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "driver", "refused"),
+    [
+        ("RTX 4090", "535", True),
+        ("A40", "545", True),
+        ("A40", "570", False),
+        ("A40", "580", False),
+        ("A40", None, False),
+    ],
+)
+def test_an_image_starts_with_a_driver_that_states_an_older_cuda(gpu: str, driver: str | None, refused: bool) -> None:
+    text = render(made(gpu, "0.5.9", driver=driver), "dockerfile")
+    assert "\nFROM nvidia/cuda:12.8.1-devel-ubuntu22.04\n" in text
+    assert ("\nENV NVIDIA_DISABLE_REQUIRE=1\n" in text) is refused
+    assert ("    && rm -rf /var/lib/apt/lists/* /usr/local/cuda*/compat\n" in text) is refused
 
 
 def test_requirements_are_pinned_with_hashes_where_resolved() -> None:

@@ -42,6 +42,14 @@ def cuda_of(environment: Environment) -> str:
     )
 
 
+def apt_packages(environments: list[Environment]) -> list[str]:
+    """Return the Debian packages that an image needs: what is loaded and compiled with, and git where it is fetched."""
+    found = {apt for environment in environments for apt, _, _ in environment.system_packages}
+    steps = [step for environment in environments for step in environment.steps]
+    from_git = any("git+" in row for step in steps for row in step.requirements)
+    return sorted({*found, "git"} if from_git else found)
+
+
 def base_image(cuda: str) -> str:
     """Return the tag of the CUDA image for a CUDA version: with a compiler, for what is compiled at first use."""
     images: dict[str, str] = {str(row["cuda"]): str(row["tag"]) for row in table("cuda_images.yaml")["images"]}

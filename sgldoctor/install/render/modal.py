@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sgldoctor.install.render.common import base_image, cuda_of, head
+from sgldoctor.install.render.common import apt_packages, base_image, cuda_of, head
 
 if TYPE_CHECKING:
     from sgldoctor.install.plan import Environment, Plan
@@ -39,7 +39,7 @@ def render(plan: Plan) -> str:
     gpu = f", gpu={_NAMES[model]!r}" if model in _NAMES else ""
     missing = f"# Modal has no {model}; name a GPU that it has, as in gpu='L40S'.\n" if model and not gpu else ""
     image = base_image(cuda_of(environment))
-    apt = sorted({"g++", *(row[0] for row in environment.system_packages)})
+    apt = sorted({"g++", *apt_packages([environment])})
     return "".join(
         [
             head(plan),
