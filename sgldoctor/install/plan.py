@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 READY, REFUSED, DONE, FAILED = "ready", "refused", "done", "failed"
 
+NOT_RESOLVED = "Not resolved: "
+"""What begins the note about an index that was asked for a set and did not answer."""
 STATE = ".sgldoctor"
 """The folder inside an environment where its constraints, its overrides and the state of an execution lie."""
 CONSTRAINTS = "constraints.txt"
@@ -153,6 +155,10 @@ class Plan:
     notes: tuple[str, ...] = ()
     installer: str = "uv"
     stack: str | None = None
+
+    def asked(self) -> bool:
+        """Return whether the index was asked for the set, also where it did not answer."""
+        return self.resolved or any(note.startswith(NOT_RESOLVED) for note in self.notes)
 
 
 def create_command(environment: Environment, installer: str = "uv") -> list[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sgldoctor import __version__
 from sgldoctor.install.builds import default_cuda
+from sgldoctor.install.plan import NOT_RESOLVED
 from sgldoctor.install.render.text import headline
 from sgldoctor.matrix import cuda_of_label
 from sgldoctor.rules.knowledge import table
@@ -23,8 +24,8 @@ def head(plan: Plan) -> str:
     lines = [headline(plan), f"Made by sgldoctor {__version__}."]
     lines += [f"Assumed: {text}" for text in plan.assumptions]
     lines += [f"Note: {text}" for text in plan.notes]
-    if not plan.resolved:
-        lines.append("Not resolved: the versions come from tables; the index was not asked.")
+    if not plan.asked():
+        lines.append(f"{NOT_RESOLVED}the versions come from tables; the index was not asked.")
     return "".join(f"# {' '.join(line.split())}\n" for line in lines)
 
 
