@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 READY, REFUSED, DONE, FAILED = "ready", "refused", "done", "failed"
 
+NOT_RESOLVED = "Not resolved: "
+"""What begins the note about an index that was asked for a set and did not answer."""
 STATE = ".sgldoctor"
 """The folder inside an environment where its constraints, its overrides and the state of an execution lie."""
 CONSTRAINTS = "constraints.txt"
@@ -161,6 +163,10 @@ class Plan:
     installer: str = "uv"
     stack: str | None = None
 
+    def asked(self) -> bool:
+        """Return whether the index was asked for the set, also where it did not answer."""
+        return self.resolved or any(note.startswith(NOT_RESOLVED) for note in self.notes)
+
 
 def moved(plan: Plan, venvs: Iterable[str]) -> Plan:
     """Return the plan with its environments in other folders, in their order; its notes name those too."""
@@ -201,14 +207,19 @@ def install_command(environment: Environment, step: Step, installer: str = "uv")
 
 
 def _pip(environment: Environment) -> list[str]:
-    """Return pip's command; what it builds heeds variables only, in pip 25.3 and newer the second one."""
-    command = [environment.interpreter(), "-m", "pip", "install"]
-    if environment.prerelease and environment.locked:
-        command.append("--pre")
+    """Return pip's command; what it builds heeds variables only, in pip 25.3 and newer the second one.
+
+    pip splits these variables at spaces, so that in a folder with spaces it is run from there.
+    """
+    options = ["-m", "pip", "install", *(["--pre"] if environment.prerelease and environment.locked else [])]
     if not environment.constraints:
-        return command
+        return [environment.interpreter(), *options]
+    folder: list[str] = []
+    if any(letter.isspace() for letter in environment.venv):
+        folder, environment = [f"--chdir={environment.venv}"], replace(environment, venv=".")
     path = environment.state(CONSTRAINTS)
-    return ["env", f"PIP_CONSTRAINT={path}", f"PIP_BUILD_CONSTRAINT={path}", *command]
+    variables = [f"PIP_CONSTRAINT={path}", f"PIP_BUILD_CONSTRAINT={path}"]
+    return ["env", *folder, *variables, environment.interpreter(), *options]
 
 
 def _words(option: str, values: Iterable[str]) -> list[str]:
