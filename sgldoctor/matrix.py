@@ -265,8 +265,8 @@ def _driver(target: Target, versions: dict[str, str], build: Build) -> str | Non
     cuda = int(cuda_of_label(build.torch).partition(".")[0]) if build.torch else cuda_major(torch)
     if have is None or cuda is None:
         return None
-    package, affected, needed = _NEEDS_550
-    if have < Version(needed) and package in versions and specifier_of(affected).contains(versions[package]):
+    needed = driver_of_kernels(versions)
+    if needed and have < Version(needed):
         return f"its kernels ({_kernel(versions)}) need driver {needed} to be loaded"
     least = min_driver(str(cuda))
     if least is None or have >= Version(least):
@@ -274,6 +274,12 @@ def _driver(target: Target, versions: dict[str, str], build: Build) -> str | Non
     text = f"torch {torch} is built for CUDA {cuda}, which needs driver {least}"
     compat = forward_compatible(cuda, have.major, target.gpu.kind if target.gpu else "")
     return f"{text}; on driver {have.major} the package {compat} would stand in for it" if compat else text
+
+
+def driver_of_kernels(versions: dict[str, str]) -> str | None:
+    """Return the driver branch that a release's kernels need to be loaded, where torch's CUDA asks for less, or None."""
+    package, affected, needed = _NEEDS_550
+    return needed if package in versions and specifier_of(affected).contains(versions[package]) else None
 
 
 def cuda_of_label(label: str) -> str:

@@ -309,7 +309,8 @@ def _assumptions(chosen: Option, fitting: list[Option], target: Target, wish: Wi
 
 def _driver_assumption(chosen: Option, fitting: list[Option], target: Target, wish: Wish) -> str:
     cuda = chosen.cuda() or "12"
-    least = max(driver_branch(cuda), *((model.min_driver or "0").partition(".")[0] for model in target.gpus), key=int)
+    needs = (driver_branch(cuda), matrix.driver_of_kernels(chosen.versions), *(gpu.min_driver for gpu in target.gpus))
+    least = max((need.partition(".")[0] for need in needs if need), key=int)
     text = f"Driver not known: planned for CUDA {cuda}, which needs driver {least} or newer"
     newest = fitting[0]
     if newest is not chosen:

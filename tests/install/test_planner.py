@@ -80,6 +80,19 @@ def test_latest_is_the_newest_and_says_what_driver_it_needs() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("gpus", "release", "cuda", "least"),
+    [((), "0.5.9", "12.8", "525"), (("H100",), "0.5.9", "12.8", "525"), (("H100",), "0.4.10.post2", "12.6", "550"),
+     (("T4",), "0.5.1.post2", "12.8", "550"), (("H100", "RTX 5090"), "0.5.9", "12.8", "570")],
+)  # fmt: skip
+def test_the_driver_that_is_assumed_is_the_oldest_that_torch_kernels_and_gpus_take(
+    gpus: tuple[str, ...], release: str, cuda: str, least: str
+) -> None:
+    assert [text for text in plan(*gpus, release=release).assumptions if text.startswith("Driver")] == [
+        f"Driver not known: planned for CUDA {cuda}, which needs driver {least} or newer."
+    ]
+
+
 def test_nothing_is_assumed_where_everything_is_known() -> None:
     assert plan("A40", driver="535", python="3.10", glibc="2.35").assumptions == ()
 
