@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
@@ -16,7 +17,15 @@ from sgldoctor.install import builds
 from sgldoctor.install.assemble import environment_for, notes_for
 from sgldoctor.install.plan import READY, REFUSED, Plan, Rejected
 from sgldoctor.rules.conditions import specifier_of
-from sgldoctor.rules.knowledge import OLD_AFTER, PYTHONS, age, driver_branch, newest_sglang, table
+from sgldoctor.rules.knowledge import (
+    OLD_AFTER,
+    PYTHONS,
+    age,
+    driver_branch,
+    driver_reaches,
+    newest_sglang,
+    table,
+)
 
 if TYPE_CHECKING:
     from sgldoctor.install.target import Target, Wish
@@ -65,7 +74,7 @@ def plan_for(target: Target, wish: Wish) -> Plan:
     fitting = [option for option in options if option.against is None]
     chosen = _preferred(fitting, target, wish)
     if chosen is None:
-        return _refused_release(options[0], target, wish)
+        return _refused_release(options, target, wish)
     environment = environment_for(
         chosen.release, chosen.versions, wish, target, chosen.build, overrides=chosen.override
     )
@@ -137,7 +146,7 @@ def unfit_machine(target: Target, engine: str = "SGLang") -> tuple[str, tuple[st
                 f"SGLang asks for compute capability {matrix.OLDEST_CAPABILITY}; {model.name} has {model.capability}.",
                 ("No release runs there. A GPU from Turing on is needed, such as T4, A10G or L4.",),
             )
-        if target.driver and model.min_driver and Version(target.driver) < Version(model.min_driver):
+        if target.driver and model.min_driver and not driver_reaches(target.driver, model.min_driver):
             return (
                 f"Driver {target.driver} does not know {model.name}; the first branch that does is {model.min_driver}.",
                 (f"Install driver {model.min_driver.partition('.')[0]} or newer.",),
@@ -256,36 +265,41 @@ def driver_unknown(cuda: str | None) -> str:
     return f"it needs driver {driver_branch(cuda)}, and the driver is not known"
 
 
-def _refused_release(newest: Option, target: Target, wish: Wish) -> Plan:
-    """Return the refusal, told by the newest release that was asked for."""
-    reason = f"sglang {newest.release} cannot be installed here: {newest.against}."
-    nearest = matrix.nearest_that_works(newest.release, lambda name: _judged(name, target, wish).against is None)
+def _refused_release(options: list[Option], target: Target, wish: Wish) -> Plan:
+    """Return the refusal, told by the newest release that one change would make possible, else by the newest."""
+    helps = _would_help(target, wish)
+    told = next((option for option in options if option.release in helps.values()), options[0])
+    reason = f"sglang {told.release} cannot be installed here: {told.against}."
+    nearest = matrix.nearest_that_works(told.release, lambda name: _judged(name, target, wish).against is None)
     remedies = [f"The nearest release that works there is {nearest}: --sglang {nearest}"] if nearest else []
-    return refused(target, wish, reason, (*remedies, *_would_help(target, wish)), nearest)
+    remedies += [f"{change}: sglang {release} would work" for change, release in helps.items()]
+    return refused(target, wish, reason, tuple(remedies), nearest)
 
 
-def _would_help(target: Target, wish: Wish) -> list[str]:
-    """Return which single change of the target would make the wish possible."""
-    changes: list[tuple[str, Target, Wish]] = []
+def _would_help(target: Target, wish: Wish) -> dict[str, str]:
+    """Return which single changes of the target would make the wish possible, each with the release that it allows."""
+    kinds: list[list[tuple[str, Target, Wish]]] = []
     if newest := next((option for option in _options(target, wish) if option.override), None):
         text = f"--override replaces what is gone: {', '.join(newest.override)}"
-        changes.append((text, target, replace(wish, override=True)))
+        kinds.append([(text, target, replace(wish, override=True))])
     if target.driver:
-        changes.append((f"Driver {driver_branch()} or newer", replace(target, driver=driver_branch()), wish))
+        newer = [least for least in matrix.drivers() if not driver_reaches(target.driver, least)]
+        kinds.append([(f"Driver {least} or newer", replace(target, driver=least), wish) for least in newer])
     if target.glibc:
-        changes.append(("glibc 2.34 or newer (Ubuntu 22.04)", replace(target, glibc="2.34"), wish))
+        kinds.append([("glibc 2.34 or newer (Ubuntu 22.04)", replace(target, glibc="2.34"), wish)])
     if target.cuda:
-        changes.append(("Leaving out --cuda", replace(target, cuda=None), wish))
-    changes += [
-        (f"--python {python}", replace(target, python=python), wish)
-        for python in reversed(PYTHONS)
-        if python != target.minor()
-    ]
-    found: list[str] = []
-    for text, other, asked in changes:
-        option = next((option for option in _options(other, asked) if option.against is None), None)
-        if option and not (text.startswith("--python") and any(line.startswith("--python") for line in found)):
-            found.append(f"{text}: sglang {option.release} would work")
+        kinds.append([("Leaving out --cuda", replace(target, cuda=None), wish)])
+    others = [python for python in reversed(PYTHONS) if python != target.minor()]
+    kinds.append([(f"--python {python}", replace(target, python=python), wish) for python in others])
+    found: dict[str, str] = {}
+    for kind in kinds:
+        fitting = (
+            (text, option.release)
+            for text, other, asked in kind
+            for option in _options(other, asked)
+            if option.against is None
+        )
+        found.update(islice(fitting, 1))
     return found
 
 

@@ -11,7 +11,7 @@ from sgldoctor.install.builds import default_cuda
 from sgldoctor.install.plan import READY, Environment, Launch, Plan, Rejected, Step
 from sgldoctor.install.planner import LATEST, SHOWN, driver_unknown, refused, unfit_machine
 from sgldoctor.rules.conditions import specifier_of, version_of
-from sgldoctor.rules.knowledge import driver_branch, min_driver, table, torch_build
+from sgldoctor.rules.knowledge import driver_branch, driver_reaches, min_driver, table, torch_build
 
 if TYPE_CHECKING:
     from sgldoctor.install.target import Target, Wish
@@ -64,7 +64,7 @@ def _against(row: dict[str, Any], target: Target) -> str | None:
     if (have := version_of(target.glibc or "")) and have < Version(row["glibc"]):
         return f"it needs glibc {row['glibc']}"
     least = min_driver(cuda)
-    if target.driver and least and Version(target.driver) < Version(least):
+    if target.driver and least and not driver_reaches(target.driver, least):
         return f"torch {torch} is built for CUDA {cuda}, which needs driver {least}"
     if target.cuda and int(target.cuda.partition(".")[0]) < int(cuda.partition(".")[0]):
         return f"torch {torch} is built for CUDA {cuda}, newer than CUDA {target.cuda}"

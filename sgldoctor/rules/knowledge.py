@@ -166,18 +166,16 @@ def driver_branch(cuda: str | None = None) -> str:
     return (min_driver(cuda or str(newest)) or "0").partition(".")[0]
 
 
-def newest_cuda(driver: str) -> str | None:
-    """Return the newest CUDA version whose first toolkit asks for no newer Linux driver, or None.
+def driver_reaches(driver: str, least: str) -> bool:
+    """Return whether a driver is at least another; ``580`` and ``580.65`` stand for every driver of that branch."""
+    have, needed = version_of(driver), version_of(least)
+    return bool(have and needed and needed.release[: len(have.release)] <= have.release)
 
-    ``580`` and ``580.65`` stand for every driver of that branch.
-    """
-    have = version_of(driver)
+
+def newest_cuda(driver: str) -> str | None:
+    """Return the newest CUDA version whose first toolkit asks for no newer Linux driver, or None."""
     rows = table("cuda_drivers.yaml")["toolkits"]
-    fitting = [
-        str(row["cuda"])
-        for row in rows
-        if have and (least := version_of(row["min_driver"])) and least.release[: len(have.release)] <= have.release
-    ]
+    fitting = [str(row["cuda"]) for row in rows if driver_reaches(driver, str(row["min_driver"]))]
     return max(fitting, key=lambda cuda: [int(part) for part in cuda.split(".")], default=None)
 
 

@@ -93,6 +93,29 @@ def test_the_driver_that_is_assumed_is_the_oldest_that_torch_kernels_and_gpus_ta
     ]
 
 
+@pytest.mark.parametrize(("driver", "release"), [("525", OLD), ("550", OLD), ("575", OLD), ("580", NEWEST)])
+def test_a_bare_branch_stands_for_every_driver_of_it(driver: str, release: str) -> None:
+    assert chosen(plan("A100", driver=driver)) == release
+
+
+@pytest.mark.parametrize(
+    ("gpu", "driver", "release", "reason", "helps"),
+    [
+        ("T4", "470", None, "0.4.9.post2 cannot be installed here: torch 2.7.1 is built for CUDA 12, which needs driver 525.60.13",
+         "Driver 525.60.13 or newer: sglang 0.4.9.post2 would work"),
+        ("A40", "525.53", "0.5.9", "0.5.9 cannot be installed here: torch 2.9.1 is built for CUDA 12, which needs driver 525.60.13",
+         "Driver 525.60.13 or newer: sglang 0.5.9 would work"),
+        ("H100", "535", "0.4.10.post2", "0.4.10.post2 cannot be installed here: its kernels (sgl-kernel 0.2.8) need driver 550 to be loaded",
+         "Driver 550 or newer: sglang 0.4.10.post2 would work"),
+    ],
+)  # fmt: skip
+def test_an_old_driver_is_the_reason_and_the_oldest_that_serves_the_advice(
+    gpu: str, driver: str, release: str | None, reason: str, helps: str
+) -> None:
+    found = plan(gpu, driver=driver, release=release)
+    assert (found.reason, found.notes[-1]) == (f"sglang {reason}.", helps)
+
+
 def test_nothing_is_assumed_where_everything_is_known() -> None:
     assert plan("A40", driver="535", python="3.10", glibc="2.35").assumptions == ()
 
