@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from packaging.version import Version
 
 from sgldoctor.gpu_code import any_runs
+from sgldoctor.install.advice import SHOWN, driver_unknown, refused, unfit_machine
 from sgldoctor.install.builds import default_cuda
+from sgldoctor.install.options import LATEST
 from sgldoctor.install.plan import READY, Environment, Launch, Plan, Rejected, Step
-from sgldoctor.install.planner import LATEST, SHOWN, driver_unknown, refused, unfit_machine
 from sgldoctor.rules.conditions import specifier_of, version_of
 from sgldoctor.rules.knowledge import driver_branch, driver_reaches, min_driver, table, torch_build
 

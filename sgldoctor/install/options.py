@@ -1,0 +1,129 @@
+"""The releases that were asked for, each judged on a target: why it is not taken, and in which builds it would be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from sgldoctor import matrix
+from sgldoctor.errors import did_you_mean
+from sgldoctor.install import builds
+from sgldoctor.rules.conditions import specifier_of
+from sgldoctor.rules.knowledge import table
+
+if TYPE_CHECKING:
+    from sgldoctor.install.target import Target, Wish
+
+LATEST = "latest"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One release on the target: why it is not taken, or None; and with which builds and overrides it would be."""
+
+    release: str
+    against: str | None
+    versions: dict[str, str]
+    build: matrix.Build = matrix.DEFAULT
+    override: tuple[str, ...] = ()
+
+    def cuda(self) -> str | None:
+        """Return the CUDA that its torch is built for."""
+        return matrix.cuda_of_label(self.build.torch) if self.build.torch else self.default_cuda()
+
+    def default_cuda(self) -> str | None:
+        """Return the CUDA of its torch's default build."""
+        return builds.default_cuda(self.versions.get("torch", ""))
+
+    def cuda_major(self) -> int | None:
+        """Return the CUDA major."""
+        cuda = self.cuda()
+        return int(cuda.partition(".")[0]) if cuda else None
+
+
+def options_for(target: Target, wish: Wish) -> list[Option]:
+    """Return the releases that were asked for, newest first, each judged."""
+    known = matrix.releases()
+    exact = (wish.release or "").startswith("==") and "," not in (wish.release or "")
+    wanted = specifier_of(wish.release) if wish.release and wish.release != LATEST else None
+    names = [
+        name
+        for name in known
+        if (wanted is None or wanted.contains(name)) and (exact or not Version(name).is_prerelease)
+    ]
+    if wish.release == LATEST:
+        names = names[:1]
+    options = [judged(name, target, wish) for name in names]
+    if any(option.against is None for option in options):
+        return options
+    return [_labelled(option, target, wish) for option in options]
+
+
+def judged(release: str, target: Target, wish: Wish) -> Option:
+    """Return the release in its default builds, or, where another CUDA was asked for, in builds for that."""
+    machines = _machines(target)
+    cells = [matrix.judge(release, machine) for machine in machines]
+    cell = next((cell for cell in cells if cell.status is not matrix.Status.WORKS), cells[0])
+    option = Option(release, _against(cell, wish), cell.versions, override=cell.override)
+    if option.against:
+        return option
+    default = option.default_cuda()
+    if target.cuda is None or default is None or default == target.cuda:
+        return option
+    if labelled := builds.serving(release, cell.versions, machines, target.cuda):
+        return replace(option, build=labelled)
+    if int(default.partition(".")[0]) > int(target.cuda.partition(".")[0]):
+        torch = cell.versions["torch"]
+        return replace(option, against=f"torch {torch} is built for CUDA {default}, newer than CUDA {target.cuda}")
+    return option
+
+
+def _against(cell: matrix.Cell, wish: Wish) -> str | None:
+    """Return why a release is not taken, or None."""
+    if cell.status is matrix.Status.OVERRIDE:
+        if not wish.override:
+            return f"{cell.reason}; with --override it takes {' and '.join(cell.override)} instead"
+    elif cell.status is not matrix.Status.WORKS:
+        return cell.reason
+    return _extra(cell.release, wish) or _addition(cell.versions, wish)
+
+
+def _extra(release: str, wish: Wish) -> str | None:
+    """Return which extra the release lacks, or None; pip would only warn."""
+    known = table("sglang.json")["releases"].get(release, {}).get("extras", [])
+    missing = next((extra for extra in wish.extras if extra not in known), None)
+    return (
+        f"it has no extra {missing!r};{did_you_mean(missing, known) or ' it has ' + ', '.join(known)}"
+        if missing
+        else None
+    )
+
+
+def _labelled(option: Option, target: Target, wish: Wish) -> Option:
+    """Return the release in labelled builds where those work, else as it was."""
+    build = builds.serving(option.release, option.versions, _machines(target), target.cuda)
+    if build is None or _extra(option.release, wish) or _addition(option.versions, wish):
+        return option
+    return replace(option, against=None, build=build)
+
+
+def _addition(versions: dict[str, str], wish: Wish) -> str | None:
+    """Return which further requirement the release's own pins exclude, or None."""
+    for text in wish.additions:
+        requirement = Requirement(text)
+        have = versions.get(canonicalize_name(requirement.name))
+        if have and not specifier_of(str(requirement.specifier)).contains(have):
+            return f"it brings {requirement.name} {have}, which --with {text} excludes"
+    return None
+
+
+def _machines(target: Target) -> list[matrix.Target]:
+    """Return the machines to judge by: one per GPU model."""
+    return [
+        matrix.Target(target.minor(), target.arch, model, target.driver, target.glibc)
+        for model in (target.gpus or (None,))
+    ]
