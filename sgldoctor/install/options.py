@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from sgldoctor import matrix
 from sgldoctor.errors import did_you_mean
 from sgldoctor.install import builds
 from sgldoctor.rules.conditions import specifier_of
-from sgldoctor.rules.knowledge import table
+from sgldoctor.rules.knowledge import KERNELS, kernel_package, table
 
 if TYPE_CHECKING:
     from sgldoctor.install.target import Target, Wish
@@ -48,12 +47,12 @@ class Option:
 def options_for(target: Target, wish: Wish) -> list[Option]:
     """Return the releases that were asked for, newest first, each judged."""
     known = matrix.releases()
-    exact = (wish.release or "").startswith("==") and "," not in (wish.release or "")
     wanted = specifier_of(wish.release) if wish.release and wish.release != LATEST else None
+    early = bool(SpecifierSet(str(wanted or "")).prereleases)
     names = [
         name
         for name in known
-        if (wanted is None or wanted.contains(name)) and (exact or not Version(name).is_prerelease)
+        if (wanted is None or wanted.contains(name)) and (early or not Version(name).is_prerelease)
     ]
     if wish.release == LATEST:
         names = names[:1]
@@ -68,7 +67,7 @@ def judged(release: str, target: Target, wish: Wish) -> Option:
     machines = _machines(target)
     cells = [matrix.judge(release, machine) for machine in machines]
     cell = next((cell for cell in cells if cell.status is not matrix.Status.WORKS), cells[0])
-    option = Option(release, _against(cell, wish), cell.versions, override=cell.override)
+    option = Option(release, _against(cell, target, wish), cell.versions, override=cell.override)
     if option.against:
         return option
     default = option.default_cuda()
@@ -82,14 +81,23 @@ def judged(release: str, target: Target, wish: Wish) -> Option:
     return option
 
 
-def _against(cell: matrix.Cell, wish: Wish) -> str | None:
+def _against(cell: matrix.Cell, target: Target, wish: Wish) -> str | None:
     """Return why a release is not taken, or None."""
     if cell.status is matrix.Status.OVERRIDE:
         if not wish.override:
             return f"{cell.reason}; with --override it takes {' and '.join(cell.override)} instead"
     elif cell.status is not matrix.Status.WORKS:
         return cell.reason
-    return _extra(cell.release, wish) or _addition(cell.versions, wish)
+    return _against_wish(cell.release, cell.versions, target, wish)
+
+
+def _against_wish(release: str, versions: dict[str, str], target: Target, wish: Wish) -> str | None:
+    """Return which extra or further requirement the release cannot have, or None."""
+    return (
+        _extra(release, wish)
+        or _second_kernels(versions, target, wish)
+        or addition_against({**versions, "sglang": release}, target, wish)
+    )
 
 
 def _extra(release: str, wish: Wish) -> str | None:
@@ -106,18 +114,26 @@ def _extra(release: str, wish: Wish) -> str | None:
 def _labelled(option: Option, target: Target, wish: Wish) -> Option:
     """Return the release in labelled builds where those work, else as it was."""
     build = builds.serving(option.release, option.versions, _machines(target), target.cuda)
-    if build is None or _extra(option.release, wish) or _addition(option.versions, wish):
+    if build is None or _against_wish(option.release, option.versions, target, wish):
         return option
     return replace(option, against=None, build=build)
 
 
-def _addition(versions: dict[str, str], wish: Wish) -> str | None:
-    """Return which further requirement the release's own pins exclude, or None."""
-    for text in wish.additions:
-        requirement = Requirement(text)
-        have = versions.get(canonicalize_name(requirement.name))
+def _second_kernels(versions: dict[str, str], target: Target, wish: Wish) -> str | None:
+    """Return which further requirement would bring the kernels a second time, or None."""
+    own = kernel_package(versions)
+    for requirement in target.applying(wish.additions):
+        if own and requirement.name in KERNELS and requirement.name != own:
+            return f"--with {requirement} would overwrite the files of {own} {versions[own]}; both are its kernels"
+    return None
+
+
+def addition_against(versions: dict[str, str], target: Target, wish: Wish) -> str | None:
+    """Return which further requirement the versions of a release exclude, or None."""
+    for requirement in target.applying(wish.additions):
+        have = versions.get(requirement.name)
         if have and not specifier_of(str(requirement.specifier)).contains(have):
-            return f"it brings {requirement.name} {have}, which --with {text} excludes"
+            return f"it brings {requirement.name} {have}, which --with {requirement} excludes"
     return None
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
 
 from sgldoctor.errors import UsageError
 from sgldoctor.rules.conditions import version_of
@@ -49,6 +50,23 @@ class Target:
     def minor(self) -> str:
         """Return the Python to plan for, as in ``3.12``."""
         return ".".join((self.python or DEFAULT_PYTHON).split(".")[:2])
+
+    def applying(self, requirements: tuple[str, ...]) -> list[Requirement]:
+        """Return the requirements whose markers hold there, under their canonical names."""
+        there = {
+            "sys_platform": self.os,
+            "platform_system": self.os.capitalize(),
+            "os_name": "posix",
+            "platform_machine": self.arch,
+            "python_version": self.minor(),
+            "python_full_version": f"{self.minor()}.0",
+            "implementation_name": "cpython",
+            "platform_python_implementation": "CPython",
+        }
+        found = [Requirement(text) for text in requirements]
+        for requirement in found:
+            requirement.name = canonicalize_name(requirement.name)
+        return [each for each in found if each.marker is None or each.marker.evaluate(there)]
 
     def record(self) -> tuple[tuple[str, Any], ...]:
         """Return it for JSON."""

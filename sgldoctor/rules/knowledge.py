@@ -37,6 +37,8 @@ CPU_ARCHITECTURES = ("x86_64", "aarch64")
 """The processors that the tables and the wheels of the kernels are for, by the names in wheel tags."""
 PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 """The Pythons for which health.json says whether a release resolves."""
+KERNELS = ("sglang-kernel", "sgl-kernel")
+"""The distributions of the kernels, the newer name first. Both hold the folder sgl_kernel."""
 _CPU_ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
@@ -113,7 +115,7 @@ def gpu(name: str) -> GpuModel:
 
 def kernel_package(versions: Mapping[str, str]) -> str | None:
     """Return the name of the kernels' distribution in a set of versions, or None where it has none."""
-    return next((name for name in ("sglang-kernel", "sgl-kernel") if name in versions), None)
+    return next((name for name in KERNELS if name in versions), None)
 
 
 def kernel_window(package: str, version: str) -> dict[str, Any] | None:

@@ -208,6 +208,35 @@ def test_further_requirements_choose_a_release_that_fits_them() -> None:
     )
 
 
+def test_the_kernels_come_once() -> None:
+    found = plan("H100", release="0.5.23", additions=("sgl_kernel==0.3.5",))
+    assert found.reason == (
+        "sglang 0.5.23 cannot be installed here: --with sgl-kernel==0.3.5 would overwrite the files of sglang-kernel "
+        "0.4.10; both are its kernels."
+    )
+    assert chosen(plan("H100", additions=("sgl-kernel==0.3.5",))) == "0.5.1.post2"
+
+
+@pytest.mark.parametrize(
+    ("additions", "release"),
+    [
+        (("torch==2.4; sys_platform == 'win32'",), OLD),
+        (("torch==2.8.0; platform_machine == 'x86_64' and python_version == '3.12'",), "0.5.5.post3"),
+        (("sglang==0.5.5",), "0.5.5"),
+    ],
+)
+def test_a_requirement_counts_where_its_marker_holds(additions: tuple[str, ...], release: str) -> None:
+    assert chosen(plan("H100", additions=additions)) == release
+
+
+@pytest.mark.parametrize(
+    ("release", "taken"),
+    [(">=0.5.0rc0,<=0.5.0rc2", "0.5.0rc2"), ("==0.5.3rc0,!=0.5.3", "0.5.3rc0"), (">=0.5.1,<0.5.3", "0.5.2")],
+)
+def test_a_specifier_that_names_a_pre_release_takes_pre_releases(release: str, taken: str) -> None:
+    assert chosen(plan("H100", release=release)) == taken
+
+
 def test_blackwell_takes_labelled_builds_where_the_default_ones_hold_no_code() -> None:
     found = plan("RTX 5090", release="0.4.9")
     steps = found.environments[0].steps
