@@ -244,7 +244,8 @@ def _gpu(target: Target, versions: dict[str, str], build: Build) -> str | None:
     if build.kernels:
         targets = [*targets, *_added_code(package, versions[package], build.kernels)]
     if any_runs(targets, capability) is False:
-        return f"its kernels ({_kernel(versions)}) hold no code for {target.gpu.name} ({capability})"
+        built = "" if target.arch == "x86_64" else f" for {target.arch}"
+        return f"its kernels{built} ({_kernel(versions)}) hold no code for {target.gpu.name} ({capability})"
     return None
 
 

@@ -10,7 +10,7 @@ from packaging.version import Version
 
 from sgldoctor import matrix
 from sgldoctor.install.plan import REFUSED, Plan
-from sgldoctor.rules.knowledge import PYTHONS, driver_branch, driver_reaches
+from sgldoctor.rules.knowledge import PYTHONS, driver_branch, driver_reaches, min_driver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +50,16 @@ def unfit_machine(target: Target, engine: str = "SGLang") -> tuple[str, tuple[st
         return (
             f"This machine's accelerator is from {target.vendor}; the plans are for NVIDIA GPUs.",
             ("Plan for another machine by naming its GPU, as in: sgldoctor install --gpu H100",),
+        )
+    if (
+        target.cuda
+        and target.driver
+        and (least := min_driver(target.cuda))
+        and not driver_reaches(target.driver, least)
+    ):
+        return (
+            f"CUDA {target.cuda} needs driver {least} or newer; this is driver {target.driver}.",
+            (f"Leave out --cuda, or install driver {least} or newer.",),
         )
     for model in target.gpus:
         if engine == "SGLang" and Version(model.capability) < Version(matrix.OLDEST_CAPABILITY):

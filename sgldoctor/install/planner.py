@@ -58,7 +58,11 @@ def plan_for(target: Target, wish: Wish) -> Plan:
         environments=(environment,),
         assumptions=_assumptions(chosen, fitting, target, wish),
         rejected=_rejected(chosen, options),
-        notes=(*_build_notes(chosen, target), *notes_for(environment, chosen.cuda(), target), *_age_notes(wish)),
+        notes=(
+            *_build_notes(chosen, fitting, target),
+            *notes_for(environment, chosen.cuda(), target),
+            *_age_notes(wish),
+        ),
         installer=wish.installer,
     )
 
@@ -148,7 +152,7 @@ def _fitting_any(target: Target, wish: Wish) -> list[Option]:
     return [option for option in options_for(target, replace(wish, release=None)) if option.against is None]
 
 
-def _build_notes(chosen: Option, target: Target) -> list[str]:
+def _build_notes(chosen: Option, fitting: list[Option], target: Target) -> list[str]:
     notes = []
     if chosen.override:
         notes.append(f"Replaces what sglang {chosen.release} pins: {', '.join(chosen.override)}.")
@@ -158,9 +162,11 @@ def _build_notes(chosen: Option, target: Target) -> list[str]:
         notes.append(f"Takes labelled builds from their own wheel indexes: {', '.join(labels)}.")
     elif target.cuda and chosen.cuda() not in {None, target.cuda}:
         notes.append(
-            f"torch is built for CUDA {chosen.cuda()}; there is no build for {target.cuda}. It brings its own CUDA "
-            "libraries and runs all the same."
+            f"torch {chosen.versions['torch']} is built for CUDA {chosen.cuda()}; of a build for {target.cuda} nothing "
+            "is known. It brings its own CUDA libraries and runs all the same."
         )
+        if exact := next((option.release for option in fitting if option.cuda() == target.cuda), None):
+            notes.append(f"The newest release with a build for CUDA {target.cuda} is {exact}: --sglang {exact}")
     return notes
 
 

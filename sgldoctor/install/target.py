@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 DEFAULT_PYTHON = "3.12"
 DEFAULT_VENV = ".venv-sglang"
 _VERSION = re.compile(r"^\d+(?:\.\d+){0,3}$")
+_CUDA = re.compile(r"^\d+\.\d+$")
+_EXTRA = re.compile(r"^[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?$")
 _PYTHON = re.compile(r"^3\.\d{1,2}(?:\.\d+)?$")
 
 
@@ -116,6 +118,16 @@ class Wish:
     interpreter: str | None = None
     installer: str = "uv"
 
+    def __post_init__(self) -> None:
+        """Refuse what no package can have as an extra.
+
+        Raises:
+            UsageError: an extra's name is none.
+        """
+        for extra in self.extras:
+            if not _EXTRA.match(extra):
+                raise UsageError(f"{extra!r} is no name of an extra for --extra. Name one such as tracing.")
+
 
 def named(
     *,
@@ -129,16 +141,24 @@ def named(
     """Return the machine that the options name.
 
     Raises:
-        UsageError: a GPU or CPU is unknown, or a version is none.
+        UsageError: a GPU or CPU is unknown, they do not go together, or a version is none.
     """
-    for option, value in (("--driver", driver), ("--cuda", cuda), ("--glibc", glibc)):
-        if value is not None and not _VERSION.match(value):
-            raise UsageError(f"{value!r} is no version for {option}. Name one such as 535.183, 12.8 or 2.31.")
+    for option, value, pattern, such in (
+        ("--driver", driver, _VERSION, "535.183"),
+        ("--cuda", cuda, _CUDA, "12.8"),
+        ("--glibc", glibc, _VERSION, "2.31"),
+    ):
+        if value is not None and not pattern.match(value):
+            raise UsageError(f"{value!r} is no version for {option}. Name one such as {such}.")
     if python is not None and not _PYTHON.match(python):
         raise UsageError(f"{python!r} is no Python version. Name one such as {DEFAULT_PYTHON}, or an interpreter.")
     models = tuple(dict.fromkeys(gpu(name) for name in gpus))
     bound = next((model.cpu for model in models if model.cpu != "any"), None)
     machine = cpu_architecture(arch) if arch else bound or "x86_64"
+    if other := next((model for model in models if model.cpu not in {"any", machine}), None):
+        raise UsageError(
+            f"{other.name} is built with {other.cpu} CPUs, not {machine}. Leave out --arch, or name another GPU."
+        )
     return Target(models, driver, cuda, python, machine, glibc, count=len(gpus) or None)
 
 

@@ -257,6 +257,13 @@ def test_no_labelled_build_no_plan() -> None:
     )
 
 
+def test_kernels_for_arm_are_told_apart() -> None:
+    assert plan("A40", arch="aarch64", driver="580", release=NEWEST).reason == (
+        f"sglang {NEWEST} cannot be installed here: its kernels for aarch64 (sglang-kernel 0.4.10) hold no code for "
+        "NVIDIA A40 (8.6)."
+    )
+
+
 def test_arm_takes_torch_with_cuda() -> None:
     assert requirements(plan("GH200", release="0.5.9"))[0] == "torch==2.9.1+cu130"
     assert requirements(plan("GH200", release="0.5.5", driver="550"))[0] == "torch==2.8.0+cu129"
@@ -271,6 +278,22 @@ def test_arm_takes_torch_with_cuda() -> None:
 def test_the_cuda_that_was_asked_for_where_there_is_a_build(cuda: str, release: str, torch: str) -> None:
     found = plan("H100", cuda=cuda, release=release)
     assert requirements(found)[0] == torch
+
+
+def test_a_release_with_the_cuda_that_was_asked_for_is_named() -> None:
+    assert plan("H100", cuda="12.6").notes[:2] == (
+        "torch 2.9.1 is built for CUDA 12.8; of a build for 12.6 nothing is known. It brings its own CUDA libraries and "
+        "runs all the same.",
+        "The newest release with a build for CUDA 12.6 is 0.5.5.post3: --sglang 0.5.5.post3",
+    )
+
+
+def test_a_driver_that_is_too_old_for_the_cuda_that_was_asked_for_is_a_contradiction() -> None:
+    found = plan("H100", cuda="13.0", driver="535")
+    assert (found.reason, found.notes) == (
+        "CUDA 13.0 needs driver 580 or newer; this is driver 535.",
+        ("Leave out --cuda, or install driver 580 or newer.",),
+    )
 
 
 def test_a_label_in_a_requirement_asks_for_that_build() -> None:
