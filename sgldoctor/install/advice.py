@@ -85,7 +85,8 @@ def refused_release(
 ) -> Plan:
     """Return the refusal of a release of an engine, the nearest that works, and which changes would help."""
     engine = name.partition(" ")[0]
-    remedies = [f"The nearest release that works there is {nearest}: --sglang {nearest}"] if nearest else []
+    option = "--sglang" if engine == "sglang" else "--release"
+    remedies = [f"The nearest release that works there is {nearest}: {option} {nearest}"] if nearest else []
     remedies += [f"{change}: {engine} {release} would work" for change, release in helps.items()]
     return refused(target, wish, f"{name} cannot be installed here: {against}.", tuple(remedies), nearest)
 
@@ -112,6 +113,12 @@ def would_help(target: Target, newest: Callable[[Target], str | None]) -> dict[s
         fitting = ((text, release) for text, other in kind if (release := newest(other)))
         found.update(islice(fitting, 1))
     return found
+
+
+def may_be_old(target: Target) -> bool:
+    """Return whether the driver may be too old for the newest CUDA: nobody named it, and all GPUs run with older."""
+    told = target.driver or target.cuda
+    return not told and not any(driver_reaches(model.min_driver or "0", driver_branch()) for model in target.gpus)
 
 
 def driver_assumed(target: Target, cuda: str | None, kernels: str | None = None) -> str:

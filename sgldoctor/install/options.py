@@ -93,22 +93,20 @@ def _against(cell: matrix.Cell, target: Target, wish: Wish) -> str | None:
 
 def _against_wish(release: str, versions: dict[str, str], target: Target, wish: Wish) -> str | None:
     """Return which extra or further requirement the release cannot have, or None."""
+    extras = table("sglang.json")["releases"].get(release, {}).get("extras", [])
     return (
-        _extra(release, wish)
+        extra_against(extras, wish)
         or _second_kernels(versions, target, wish)
         or addition_against({**versions, "sglang": release}, target, wish)
     )
 
 
-def _extra(release: str, wish: Wish) -> str | None:
-    """Return which extra the release lacks, or None; pip would only warn."""
-    known = table("sglang.json")["releases"].get(release, {}).get("extras", [])
+def extra_against(known: list[str], wish: Wish) -> str | None:
+    """Return which extra a release with these extras lacks, or None; pip would only warn."""
     missing = next((extra for extra in wish.extras if extra not in known), None)
-    return (
-        f"it has no extra {missing!r};{did_you_mean(missing, known) or ' it has ' + ', '.join(known)}"
-        if missing
-        else None
-    )
+    if missing is None:
+        return None
+    return f"it has no extra {missing!r};{did_you_mean(missing, known) or ' it has ' + ', '.join(known)}"
 
 
 def _labelled(option: Option, target: Target, wish: Wish) -> Option:

@@ -15,6 +15,7 @@ from sgldoctor.install.advice import (
     assumed,
     driver_assumed,
     driver_unknown,
+    may_be_old,
     refused,
     refused_release,
     unfit_machine,
@@ -98,7 +99,7 @@ def _preferred(fitting: list[Option], target: Target, wish: Wish) -> Option | No
     """Return the newest; where the driver is not known, the newest that an older driver runs too."""
     if not fitting:
         return None
-    if wish.release == LATEST or target.driver or target.cuda:
+    if wish.release == LATEST or not may_be_old(target):
         return fitting[0]
     return next((option for option in fitting if option.cuda_major() == _OLD_CUDA), fitting[0])
 
