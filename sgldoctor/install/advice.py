@@ -10,6 +10,7 @@ from packaging.version import Version
 
 from sgldoctor import matrix
 from sgldoctor.install.plan import REFUSED, Plan
+from sgldoctor.install.target import DEFAULT_PYTHON
 from sgldoctor.rules.knowledge import PYTHONS, driver_branch, driver_reaches, min_driver
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def would_help(target: Target, newest: Callable[[Target], str | None]) -> dict[s
         kinds.append([("glibc 2.34 or newer (Ubuntu 22.04)", replace(target, glibc="2.34"))])
     if target.cuda:
         kinds.append([("Leaving out --cuda", replace(target, cuda=None))])
-    others = [python for python in reversed(PYTHONS) if python != target.minor()]
+    others = [python for python in (DEFAULT_PYTHON, *reversed(PYTHONS)) if python != target.minor()]
     kinds.append([(f"--python {python}", replace(target, python=python)) for python in others])
     found: dict[str, str] = {}
     for kind in kinds:

@@ -317,6 +317,16 @@ def kernel_fits(versions: dict[str, str], abi: dict[str, Any] | None = None) -> 
     return torch in read["torch"] if read else None
 
 
+def built_from_source(versions: Mapping[str, str], python: str) -> list[dict[str, Any]]:
+    """Return the rows of source_builds.yaml for what these versions bring that has no wheel for a Python."""
+    return [
+        row
+        for row in table("source_builds.yaml")["builds"]
+        if row["brought_by"] in {f"{name}=={version}" for name, version in versions.items()}
+        and python not in row["wheels_for"]
+    ]
+
+
 def health(release: str, arch: str, python: str) -> dict[str, Any] | None:
     """Return whether a release resolves and works for a CPU and a Python, as health.json has it, or None."""
     rows = table("health.json")["releases"].get(release, {}).get(arch, ())

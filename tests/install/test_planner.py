@@ -153,13 +153,25 @@ def test_libnuma_is_named_where_the_kernels_load_it() -> None:
     assert [apt for apt, _, _ in without] == ["g++"]
 
 
+def test_what_is_built_for_want_of_a_wheel_is_said() -> None:
+    found = plan("H100", release="0.5.11", driver="580", python="3.13")
+    cargo = ("cargo", "cargo", "outlines-core 0.1.26 has no wheel for Python 3.13")
+    assert found.environments[0].system_packages[-1] == cargo
+    assert found.notes[1:] == (
+        "outlines-core 0.1.26 has no wheel for Python 3.13: it is built when it is installed, which takes a Rust compiler "
+        "and the crates of crates.io. Python 3.12 needs none: --python 3.12",
+    )
+    on_312 = plan("H100", release="0.5.11", driver="580", python="3.12")
+    assert (cargo in on_312.environments[0].system_packages, len(on_312.notes)) == (False, 1)
+
+
 @pytest.mark.parametrize(
     ("found", "reason", "help_"),
     [
         (plan("V100"), "SGLang asks for compute capability 7.5; NVIDIA V100 16GB has 7.0.", "A GPU from Turing on is needed"),
         (plan("RTX 5090", driver="550"), "Driver 550 does not know NVIDIA GeForce RTX 5090; the first branch that does is 570.", "Install driver 570 or newer."),
-        (plan("H100", python="3.14"), f"sglang {NEWEST} cannot be installed here: it has wheels for Python 3.11, 3.12, 3.13 only, and no source package.", "--python 3.13: sglang"),
-        (plan("H100", python="3.8"), f"sglang {NEWEST} cannot be installed here: it asks for Python >=3.11.", "--python 3.13: sglang"),
+        (plan("H100", python="3.14"), f"sglang {NEWEST} cannot be installed here: it has wheels for Python 3.11, 3.12, 3.13 only, and no source package.", "--python 3.12: sglang"),
+        (plan("H100", python="3.8"), f"sglang {NEWEST} cannot be installed here: it asks for Python >=3.11.", "--python 3.12: sglang"),
         (plan("H100", release="0.3.6"), "sglang 0.3.6 is too old to be planned for; nothing is known of its health.", "0.4.6.post1"),
         (plan_for(Target(os="darwin"), Wish()), "SGLang's kernels exist for Linux with an NVIDIA GPU only; this is macOS.", "--gpu H100"),
         (plan_for(Target(os="windows"), Wish()), "SGLang has no wheels for Windows.", "WSL 2"),

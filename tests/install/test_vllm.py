@@ -115,7 +115,7 @@ def test_a_refusal_names_the_nearest_and_what_would_help() -> None:
         "0.26.0",
         (
             "The nearest release that works there is 0.26.0: --release 0.26.0",
-            f"--python 3.14: vLLM {NEWEST} would work",
+            f"--python 3.12: vLLM {NEWEST} would work",
         ),
     )
     old = plan("GH200", driver="550")
