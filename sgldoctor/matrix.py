@@ -15,7 +15,15 @@ from packaging.version import Version
 
 from sgldoctor.gpu_code import any_runs
 from sgldoctor.rules.conditions import specifier_of, version_of
-from sgldoctor.rules.knowledge import forward_compatible, health, kernel_gpu_code, kernel_package, min_driver, table
+from sgldoctor.rules.knowledge import (
+    driver_reaches,
+    forward_compatible,
+    health,
+    kernel_gpu_code,
+    kernel_package,
+    min_driver,
+    table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -236,7 +244,8 @@ def _gpu(target: Target, versions: dict[str, str], build: Build) -> str | None:
     if build.kernels:
         targets = [*targets, *_added_code(package, versions[package], build.kernels)]
     if any_runs(targets, capability) is False:
-        return f"its kernels ({_kernel(versions)}) hold no code for {target.gpu.name} ({capability})"
+        built = "" if target.arch == "x86_64" else f" for {target.arch}"
+        return f"its kernels{built} ({_kernel(versions)}) hold no code for {target.gpu.name} ({capability})"
     return None
 
 
@@ -260,20 +269,33 @@ def _cpu_build(target: Target, versions: dict[str, str], build: Build) -> str | 
 
 
 def _driver(target: Target, versions: dict[str, str], build: Build) -> str | None:
-    have = version_of(target.driver or "")
+    have = target.driver
     torch = versions.get("torch", "")
     cuda = int(cuda_of_label(build.torch).partition(".")[0]) if build.torch else cuda_major(torch)
     if have is None or cuda is None:
         return None
-    package, affected, needed = _NEEDS_550
-    if have < Version(needed) and package in versions and specifier_of(affected).contains(versions[package]):
+    needed = driver_of_kernels(versions)
+    if needed and not driver_reaches(have, needed):
         return f"its kernels ({_kernel(versions)}) need driver {needed} to be loaded"
     least = min_driver(str(cuda))
-    if least is None or have >= Version(least):
+    if least is None or driver_reaches(have, least):
         return None
     text = f"torch {torch} is built for CUDA {cuda}, which needs driver {least}"
-    compat = forward_compatible(cuda, have.major, target.gpu.kind if target.gpu else "")
-    return f"{text}; on driver {have.major} the package {compat} would stand in for it" if compat else text
+    branch = have.partition(".")[0]
+    compat = forward_compatible(cuda, int(branch), target.gpu.kind if target.gpu else "")
+    return f"{text}; on driver {branch} the package {compat} would stand in for it" if compat else text
+
+
+def driver_of_kernels(versions: dict[str, str]) -> str | None:
+    """Return the driver branch that the kernels need to be loaded, where they need more than their CUDA, or None."""
+    package, affected, needed = _NEEDS_550
+    return needed if package in versions and specifier_of(affected).contains(versions[package]) else None
+
+
+def drivers() -> list[str]:
+    """Return the drivers from which on more releases run, the oldest first."""
+    majors = table("cuda_drivers.yaml")["majors"]
+    return sorted((_NEEDS_550[2], *(str(row["min_driver"]) for row in majors)), key=Version)
 
 
 def cuda_of_label(label: str) -> str:

@@ -77,7 +77,10 @@ ARROWS = {
         "system",
     },
 }
-PURE_MODULES = {f"install/{name}.py" for name in ("assemble", "builds", "plan", "planner", "stacks", "target", "vllm")}
+PURE_MODULES = {
+    f"install/{name}.py"
+    for name in ("advice", "assemble", "builds", "options", "plan", "planner", "stacks", "target", "vllm")
+}
 PURE = {"diagnose", "derive", "explain", "simulate", "rules", "gpu_code", "snapshot", "facts"}
 NEVER_IN_PURE = {"typer", "rich", "subprocess", "socket", "psutil", "pynvml", "requests"}
 

@@ -12,7 +12,7 @@ from sgldoctor.install.builds import index_of
 from sgldoctor.install.plan import Environment, Launch, Step
 from sgldoctor.matrix import DEFAULT
 from sgldoctor.rules.conditions import specifier_of
-from sgldoctor.rules.knowledge import kernel_package, package_of_library, table
+from sgldoctor.rules.knowledge import built_from_source, kernel_package, package_of_library, table
 
 if TYPE_CHECKING:
     from sgldoctor.install.target import Target, Wish
@@ -63,7 +63,7 @@ def environment_for(
         tuple(steps),
         constraints=tuple(f"{package}=={version}" for package, version in sorted(pins.items()) if package != "sglang"),
         overrides=overrides,
-        system_packages=_system_packages(versions),
+        system_packages=_system_packages(versions, target.minor()),
         prerelease=_prerelease(release, versions),
         launch=launch_for(wish.venv),
     )
@@ -94,6 +94,11 @@ def notes_for(environment: Environment, cuda: str | None, target: Target) -> lis
             f"flashinfer compiles kernels at their first use: nvcc of CUDA {major} and a C++ compiler are needed where "
             "the server runs; the devel images of CUDA have them."
         )
+    notes += [
+        f"{row['package']} {row['version']} has no wheel for Python {target.minor()}: it is built when it is installed, "
+        f"which takes {row['needs']}. Python {row['wheels_for'][-1]} needs none: --python {row['wheels_for'][-1]}"
+        for row in built_from_source(versions, target.minor())
+    ]
     if specifier_of(_CUDNN_SHORT).contains(versions.get("sglang", "")):
         notes.append(
             "For image or video models run after the last step: "
@@ -117,7 +122,7 @@ def _labelled(version: str, label: str | None) -> str:
     return f"{version}+{label}" if label else version
 
 
-def _system_packages(versions: dict[str, str]) -> tuple[tuple[str, str, str], ...]:
+def _system_packages(versions: dict[str, str], python: str) -> tuple[tuple[str, str, str], ...]:
     found = []
     package = kernel_package(versions)
     known = table("kernel_abi.json")["kernels"].get(package, {}).get(versions.get(package or "", ""), {})
@@ -126,6 +131,10 @@ def _system_packages(versions: dict[str, str]) -> tuple[tuple[str, str, str], ..
         found.append((str(names["apt"]), str(names["dnf"]), f"{package} {versions[str(package)]} loads {_LIBNUMA}"))
     if "flashinfer-python" in versions:
         found.append(("g++", "gcc-c++", "flashinfer and triton compile at first use"))
+    found += [
+        (row["apt"], row["dnf"], f"{row['package']} {row['version']} has no wheel for Python {python}")
+        for row in built_from_source(versions, python)
+    ]
     return tuple(found)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sgldoctor.errors import RulesError, UsageError, did_you_mean
 from sgldoctor.install import planner, vllm
+from sgldoctor.install.advice import refused
 from sgldoctor.install.assemble import launch_for
 from sgldoctor.install.plan import READY, Environment, Launch, Plan, Step
 from sgldoctor.install.target import addition, named, release_wish
@@ -127,9 +128,8 @@ def plan_for(found: Stack, target: Target, wish: Wish) -> Plan:
             venv=wish.venv if single else f"{wish.venv}-{part.name}",
         )
         plans.append(_part_plan(part, target, asked))
-    refused = next((plan for plan in plans if plan.status != READY), None)
-    if refused:
-        return replace(refused, stack=found.id)
+    if no := next((plan for plan in plans if plan.status != READY), None):
+        return replace(no, stack=found.id)
     first = plans[0]
     assumed = [text for plan in plans for text in plan.assumptions]
     if not single and target.count is None:
@@ -161,7 +161,7 @@ def _shared_out(parts: tuple[Part, ...], count: int | None) -> tuple[Part, ...]:
 def _part_plan(part: Part, target: Target, wish: Wish) -> Plan:
     if wish.installer == "pip" and (wish.override or part.overrides):
         reason = f"The environment {part.name} replaces pins of other packages, which pip cannot."
-        return planner.refused(target, wish, reason, ("Leave out --installer pip.",))
+        return refused(target, wish, reason, ("Leave out --installer pip.",))
     if part.engine == "packages":
         return _packages_plan(part, target, wish)
     plan = vllm.plan_for(target, wish) if part.engine == "vllm" else planner.plan_for(target, wish)
@@ -181,7 +181,7 @@ def _part_plan(part: Part, target: Target, wish: Wish) -> Plan:
 def _packages_plan(part: Part, target: Target, wish: Wish) -> Plan:
     """Return the plan of an environment that holds no engine: requirements that uv resolves, torch first."""
     if not specifier_of(part.requires_python).contains(target.minor()):
-        return planner.refused(target, wish, f"The environment {part.name} asks for Python {part.requires_python}.", ())
+        return refused(target, wish, f"The environment {part.name} asks for Python {part.requires_python}.", ())
     rows = [*part.requirements, *wish.additions]
     torch = tuple(row for row in rows if row.startswith("torch=="))
     versions = {row.partition("==")[0].partition("[")[0]: row.partition("==")[2] for row in rows if "==" in row}

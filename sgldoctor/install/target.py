@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
 
 from sgldoctor.errors import UsageError
 from sgldoctor.rules.conditions import version_of
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 DEFAULT_PYTHON = "3.12"
 DEFAULT_VENV = ".venv-sglang"
 _VERSION = re.compile(r"^\d+(?:\.\d+){0,3}$")
+_CUDA = re.compile(r"^\d+\.\d+$")
+_EXTRA = re.compile(r"^[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?$")
 _PYTHON = re.compile(r"^3\.\d{1,2}(?:\.\d+)?$")
 
 
@@ -49,6 +52,23 @@ class Target:
     def minor(self) -> str:
         """Return the Python to plan for, as in ``3.12``."""
         return ".".join((self.python or DEFAULT_PYTHON).split(".")[:2])
+
+    def applying(self, requirements: tuple[str, ...]) -> list[Requirement]:
+        """Return the requirements whose markers hold there, under their canonical names."""
+        there = {
+            "sys_platform": self.os,
+            "platform_system": self.os.capitalize(),
+            "os_name": "posix",
+            "platform_machine": self.arch,
+            "python_version": self.minor(),
+            "python_full_version": f"{self.minor()}.0",
+            "implementation_name": "cpython",
+            "platform_python_implementation": "CPython",
+        }
+        found = [Requirement(text) for text in requirements]
+        for requirement in found:
+            requirement.name = canonicalize_name(requirement.name)
+        return [each for each in found if each.marker is None or each.marker.evaluate(there)]
 
     def record(self) -> tuple[tuple[str, Any], ...]:
         """Return it for JSON."""
@@ -98,6 +118,16 @@ class Wish:
     interpreter: str | None = None
     installer: str = "uv"
 
+    def __post_init__(self) -> None:
+        """Refuse what no package can have as an extra.
+
+        Raises:
+            UsageError: an extra's name is none.
+        """
+        for extra in self.extras:
+            if not _EXTRA.match(extra):
+                raise UsageError(f"{extra!r} is no name of an extra for --extra. Name one such as tracing.")
+
 
 def named(
     *,
@@ -111,16 +141,24 @@ def named(
     """Return the machine that the options name.
 
     Raises:
-        UsageError: a GPU or CPU is unknown, or a version is none.
+        UsageError: a GPU or CPU is unknown, they do not go together, or a version is none.
     """
-    for option, value in (("--driver", driver), ("--cuda", cuda), ("--glibc", glibc)):
-        if value is not None and not _VERSION.match(value):
-            raise UsageError(f"{value!r} is no version for {option}. Name one such as 535.183, 12.8 or 2.31.")
+    for option, value, pattern, such in (
+        ("--driver", driver, _VERSION, "535.183"),
+        ("--cuda", cuda, _CUDA, "12.8"),
+        ("--glibc", glibc, _VERSION, "2.31"),
+    ):
+        if value is not None and not pattern.match(value):
+            raise UsageError(f"{value!r} is no version for {option}. Name one such as {such}.")
     if python is not None and not _PYTHON.match(python):
         raise UsageError(f"{python!r} is no Python version. Name one such as {DEFAULT_PYTHON}, or an interpreter.")
     models = tuple(dict.fromkeys(gpu(name) for name in gpus))
     bound = next((model.cpu for model in models if model.cpu != "any"), None)
     machine = cpu_architecture(arch) if arch else bound or "x86_64"
+    if other := next((model for model in models if model.cpu not in {"any", machine}), None):
+        raise UsageError(
+            f"{other.name} is built with {other.cpu} CPUs, not {machine}. Leave out --arch, or name another GPU."
+        )
     return Target(models, driver, cuda, python, machine, glibc, count=len(gpus) or None)
 
 

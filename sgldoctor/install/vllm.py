@@ -7,16 +7,29 @@ from typing import TYPE_CHECKING, Any
 from packaging.version import Version
 
 from sgldoctor.gpu_code import any_runs
+from sgldoctor.install.advice import (
+    SHOWN,
+    assumed,
+    driver_assumed,
+    driver_unknown,
+    may_be_old,
+    refused,
+    refused_release,
+    unfit_machine,
+    would_help,
+)
 from sgldoctor.install.builds import default_cuda
+from sgldoctor.install.options import LATEST, addition_against, extra_against
 from sgldoctor.install.plan import READY, Environment, Launch, Plan, Rejected, Step
-from sgldoctor.install.planner import LATEST, SHOWN, driver_unknown, refused, unfit_machine
 from sgldoctor.rules.conditions import specifier_of, version_of
-from sgldoctor.rules.knowledge import driver_branch, min_driver, table, torch_build
+from sgldoctor.rules.knowledge import driver_reaches, min_driver, table, torch_build
 
 if TYPE_CHECKING:
     from sgldoctor.install.target import Target, Wish
 
 _OLDEST_CAPABILITY = "7.5"
+_NAMES = ("torch", "torchvision", "flashinfer-python", "xgrammar")
+_NOTHING_GONE = "--override has nothing to replace: no pin of this release is gone from the index."
 _PORT = 8000
 """vLLM's default."""
 
@@ -27,17 +40,18 @@ def plan_for(target: Target, wish: Wish) -> Plan:
         return refused(target, wish, *against)
     rows = table("vllm.yaml")["releases"]
     wanted = specifier_of(wish.release) if wish.release and wish.release != LATEST else None
-    judged = [(row, _against(row, target)) for row in rows if wanted is None or wanted.contains(row["version"])]
+    asked = [row for row in rows if wanted is None or wanted.contains(row["version"])]
     if wish.release == LATEST:
-        judged = judged[:1]
-    if not judged:
+        asked = asked[:1]
+    if not asked:
         known = ", ".join(str(row["version"]) for row in rows)
         return refused(target, wish, f"No vLLM {wish.release} is in the table.", (f"Known are: {known}.",))
+    judged = [(row, _against(row, target, wish)) for row in asked]
     fitting = [row for row, against in judged if against is None]
     if not fitting:
-        return refused(target, wish, f"vLLM {judged[0][0]['version']} cannot be installed here: {judged[0][1]}.", ())
+        return _refused_release(judged, target, wish)
     old = [row for row in fitting if str(default_cuda(row["torch"])).partition(".")[0] == "12"]
-    careful = wish.release is None and target.driver is None and target.cuda is None
+    careful = wish.release is None and may_be_old(target)
     chosen = old[0] if careful and old else fitting[0]
     newer = [(row, against) for row, against in judged if Version(row["version"]) > Version(chosen["version"])]
     return Plan(
@@ -51,11 +65,27 @@ def plan_for(target: Target, wish: Wish) -> Plan:
             Rejected(row["version"], against or driver_unknown(default_cuda(row["torch"])))
             for row, against in newer[-SHOWN:]
         ),
+        notes=(_NOTHING_GONE,) if wish.override else (),
         installer=wish.installer,
     )
 
 
-def _against(row: dict[str, Any], target: Target) -> str | None:
+def _refused_release(judged: list[tuple[dict[str, Any], str | None]], target: Target, wish: Wish) -> Plan:
+    """Return the refusal, told by the newest release that one change would make possible, else by the newest."""
+
+    def newest(other: Target) -> str | None:
+        return next((str(row["version"]) for row, _ in judged if _against(row, other, wish) is None), None)
+
+    helps = would_help(target, newest)
+    row, against = next((each for each in judged if each[0]["version"] in helps.values()), judged[0])
+    rows = table("vllm.yaml")["releases"]
+    place = rows.index(row)
+    near = sorted(rows, key=lambda other: abs(rows.index(other) - place))
+    nearest = next((str(other["version"]) for other in near if _against(other, target, wish) is None), None)
+    return refused_release(f"vLLM {row['version']}", str(against), target, wish, nearest, helps)
+
+
+def _against(row: dict[str, Any], target: Target, wish: Wish) -> str | None:
     torch, cuda = row["torch"], str(default_cuda(row["torch"]))
     if not specifier_of(row["python"]).contains(target.minor()):
         return f"it asks for Python {row['python']}"
@@ -64,7 +94,7 @@ def _against(row: dict[str, Any], target: Target) -> str | None:
     if (have := version_of(target.glibc or "")) and have < Version(row["glibc"]):
         return f"it needs glibc {row['glibc']}"
     least = min_driver(cuda)
-    if target.driver and least and Version(target.driver) < Version(least):
+    if target.driver and least and not driver_reaches(target.driver, least):
         return f"torch {torch} is built for CUDA {cuda}, which needs driver {least}"
     if target.cuda and int(target.cuda.partition(".")[0]) < int(cuda.partition(".")[0]):
         return f"torch {torch} is built for CUDA {cuda}, newer than CUDA {target.cuda}"
@@ -75,16 +105,32 @@ def _against(row: dict[str, Any], target: Target) -> str | None:
             return f"its kernels were not read, and are not trusted below {_OLDEST_CAPABILITY}; {found}"
         if known and any_runs(known["targets"], model.capability) is False:
             return f"torch {torch} holds no code for {model.name} ({model.capability})"
+    return _against_wish(row, target, wish)
+
+
+def _against_wish(row: dict[str, Any], target: Target, wish: Wish) -> str | None:
+    """Return which extra or further requirement the release cannot have, or None."""
+    if against := extra_against(row["extras"], wish) or addition_against(_versions(row), target, wish):
+        return against
+    asks = table("packages.json")["vllm"].get(row["version"], {}).get("pins", {})
+    for requirement in target.applying(wish.additions):
+        window = row.get(requirement.name) or asks.get(requirement.name, "")
+        exact = str(requirement.specifier).removeprefix("==")
+        if version_of(exact) and requirement.name not in _NAMES and not specifier_of(window).contains(exact):
+            return f"it asks for {requirement.name}{window}, which --with {requirement} excludes"
     return None
 
 
+def _versions(row: dict[str, Any]) -> dict[str, str]:
+    return {"vllm": row["version"], **{name: row[name] for name in _NAMES if name in row}}
+
+
 def _environment(row: dict[str, Any], target: Target, wish: Wish) -> Environment:
-    names = ("torch", "torchvision", "flashinfer-python", "xgrammar")
-    versions = {"vllm": row["version"], **{name: row[name] for name in names if name in row}}
+    versions = _versions(row)
     engine = f"vllm[{','.join(wish.extras)}]" if wish.extras else "vllm"
     last = [f"{engine}=={row['version']}"]
     last += [f"transformers{row['transformers']}"] if "transformers" in row else []
-    steps = [Step("torch", tuple(f"{name}=={versions[name]}" for name in names[:2]), ("torch",))]
+    steps = [Step("torch", tuple(f"{name}=={versions[name]}" for name in _NAMES[:2]), ("torch",))]
     if "flashinfer-python" in versions:
         line = f"flashinfer-python=={versions['flashinfer-python']}"
         steps.append(Step("flashinfer", (line,), ("flashinfer", "torch-unchanged")))
@@ -103,13 +149,9 @@ def _environment(row: dict[str, Any], target: Target, wish: Wish) -> Environment
 
 
 def _assumptions(row: dict[str, Any], target: Target) -> tuple[str, ...]:
-    cuda = str(default_cuda(row["torch"]))
     found = []
     if not target.gpus:
         found.append("GPU not known: its compute capability was not judged. Name it with --gpu.")
     if not target.driver:
-        least = driver_branch(cuda)
-        found.append(f"Driver not known: planned for CUDA {cuda}, which needs driver {least} or newer.")
-    if not target.python:
-        found.append(f"Python not given: {target.minor()}. Name another with --python.")
-    return tuple(found)
+        found.append(f"{driver_assumed(target, default_cuda(row['torch']))}.")
+    return (*found, *assumed(target, Version(row["glibc"])))

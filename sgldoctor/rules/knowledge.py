@@ -37,6 +37,8 @@ CPU_ARCHITECTURES = ("x86_64", "aarch64")
 """The processors that the tables and the wheels of the kernels are for, by the names in wheel tags."""
 PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 """The Pythons for which health.json says whether a release resolves."""
+KERNELS = ("sglang-kernel", "sgl-kernel")
+"""The distributions of the kernels, the newer name first. Both hold the folder sgl_kernel."""
 _CPU_ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
@@ -113,7 +115,7 @@ def gpu(name: str) -> GpuModel:
 
 def kernel_package(versions: Mapping[str, str]) -> str | None:
     """Return the name of the kernels' distribution in a set of versions, or None where it has none."""
-    return next((name for name in ("sglang-kernel", "sgl-kernel") if name in versions), None)
+    return next((name for name in KERNELS if name in versions), None)
 
 
 def kernel_window(package: str, version: str) -> dict[str, Any] | None:
@@ -166,18 +168,16 @@ def driver_branch(cuda: str | None = None) -> str:
     return (min_driver(cuda or str(newest)) or "0").partition(".")[0]
 
 
-def newest_cuda(driver: str) -> str | None:
-    """Return the newest CUDA version whose first toolkit asks for no newer Linux driver, or None.
+def driver_reaches(driver: str, least: str) -> bool:
+    """Return whether a driver is at least another; ``580`` and ``580.65`` stand for every driver of that branch."""
+    have, needed = version_of(driver), version_of(least)
+    return bool(have and needed and needed.release[: len(have.release)] <= have.release)
 
-    ``580`` and ``580.65`` stand for every driver of that branch.
-    """
-    have = version_of(driver)
+
+def newest_cuda(driver: str) -> str | None:
+    """Return the newest CUDA version whose first toolkit asks for no newer Linux driver, or None."""
     rows = table("cuda_drivers.yaml")["toolkits"]
-    fitting = [
-        str(row["cuda"])
-        for row in rows
-        if have and (least := version_of(row["min_driver"])) and least.release[: len(have.release)] <= have.release
-    ]
+    fitting = [str(row["cuda"]) for row in rows if driver_reaches(driver, str(row["min_driver"]))]
     return max(fitting, key=lambda cuda: [int(part) for part in cuda.split(".")], default=None)
 
 
@@ -315,6 +315,16 @@ def kernel_fits(versions: dict[str, str], abi: dict[str, Any] | None = None) -> 
         return specifier_of(str(window["torch"])).contains(torch)
     read = known["kernels"].get(package, {}).get(versions[package])
     return torch in read["torch"] if read else None
+
+
+def built_from_source(versions: Mapping[str, str], python: str) -> list[dict[str, Any]]:
+    """Return the rows of source_builds.yaml for what these versions bring that has no wheel for a Python."""
+    return [
+        row
+        for row in table("source_builds.yaml")["builds"]
+        if row["brought_by"] in {f"{name}=={version}" for name, version in versions.items()}
+        and python not in row["wheels_for"]
+    ]
 
 
 def health(release: str, arch: str, python: str) -> dict[str, Any] | None:

@@ -78,6 +78,17 @@ def test_the_schema_knows_no_other_keys(capsys: pytest.CaptureFixture[str]) -> N
         (["--with", "peft=="], "'peft==' is no requirement for --with: "),
         (["--python", "three"], "'three' is no Python version. Name one such as 3.12, or an interpreter."),
         (["--driver", "new"], "'new' is no version for --driver."),
+        (["--cuda", "12"], "'12' is no version for --cuda. Name one such as 12.8."),
+        (["--cuda", "12.8.1"], "'12.8.1' is no version for --cuda. Name one such as 12.8."),
+        (["--extra", ""], "'' is no name of an extra for --extra. Name one such as tracing."),
+        (
+            ["--gpu", "gh200", "--arch", "x86_64"],
+            "NVIDIA GH200 480GB is built with aarch64 CPUs, not x86_64. Leave out --arch, or name another GPU.",
+        ),
+        (
+            ["--stack", "latest-gh200", "--arch", "x86_64"],
+            "NVIDIA GH200 480GB is built with aarch64 CPUs, not x86_64. Leave out --arch, or name another GPU.",
+        ),
         (["--arch", "riscv"], "Unknown CPU architecture 'riscv'."),
         (["--stack", "runpod"], "There is no stack 'runpod'."),
         (["--resume"], "--resume and --clean belong to --execute. Add it."),

@@ -80,6 +80,42 @@ def test_latest_is_the_newest_and_says_what_driver_it_needs() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("gpus", "release", "cuda", "least"),
+    [((), "0.5.9", "12.8", "525"), (("H100",), "0.5.9", "12.8", "525"), (("H100",), "0.4.10.post2", "12.6", "550"),
+     (("T4",), "0.5.1.post2", "12.8", "550"), (("H100", "RTX 5090"), "0.5.9", "12.8", "570")],
+)  # fmt: skip
+def test_the_driver_that_is_assumed_is_the_oldest_that_torch_kernels_and_gpus_take(
+    gpus: tuple[str, ...], release: str, cuda: str, least: str
+) -> None:
+    assert [text for text in plan(*gpus, release=release).assumptions if text.startswith("Driver")] == [
+        f"Driver not known: planned for CUDA {cuda}, which needs driver {least} or newer."
+    ]
+
+
+@pytest.mark.parametrize(("driver", "release"), [("525", OLD), ("550", OLD), ("575", OLD), ("580", NEWEST)])
+def test_a_bare_branch_stands_for_every_driver_of_it(driver: str, release: str) -> None:
+    assert chosen(plan("A100", driver=driver)) == release
+
+
+@pytest.mark.parametrize(
+    ("gpu", "driver", "release", "reason", "helps"),
+    [
+        ("T4", "470", None, "0.4.9.post2 cannot be installed here: torch 2.7.1 is built for CUDA 12, which needs driver 525.60.13",
+         "Driver 525.60.13 or newer: sglang 0.4.9.post2 would work"),
+        ("A40", "525.53", "0.5.9", "0.5.9 cannot be installed here: torch 2.9.1 is built for CUDA 12, which needs driver 525.60.13",
+         "Driver 525.60.13 or newer: sglang 0.5.9 would work"),
+        ("H100", "535", "0.4.10.post2", "0.4.10.post2 cannot be installed here: its kernels (sgl-kernel 0.2.8) need driver 550 to be loaded",
+         "Driver 550 or newer: sglang 0.4.10.post2 would work"),
+    ],
+)  # fmt: skip
+def test_an_old_driver_is_the_reason_and_the_oldest_that_serves_the_advice(
+    gpu: str, driver: str, release: str | None, reason: str, helps: str
+) -> None:
+    found = plan(gpu, driver=driver, release=release)
+    assert (found.reason, found.notes[-1]) == (f"sglang {reason}.", helps)
+
+
 def test_nothing_is_assumed_where_everything_is_known() -> None:
     assert plan("A40", driver="535", python="3.10", glibc="2.35").assumptions == ()
 
@@ -117,13 +153,25 @@ def test_libnuma_is_named_where_the_kernels_load_it() -> None:
     assert [apt for apt, _, _ in without] == ["g++"]
 
 
+def test_what_is_built_for_want_of_a_wheel_is_said() -> None:
+    found = plan("H100", release="0.5.11", driver="580", python="3.13")
+    cargo = ("cargo", "cargo", "outlines-core 0.1.26 has no wheel for Python 3.13")
+    assert found.environments[0].system_packages[-1] == cargo
+    assert found.notes[1:] == (
+        "outlines-core 0.1.26 has no wheel for Python 3.13: it is built when it is installed, which takes a Rust compiler "
+        "and the crates of crates.io. Python 3.12 needs none: --python 3.12",
+    )
+    on_312 = plan("H100", release="0.5.11", driver="580", python="3.12")
+    assert (cargo in on_312.environments[0].system_packages, len(on_312.notes)) == (False, 1)
+
+
 @pytest.mark.parametrize(
     ("found", "reason", "help_"),
     [
         (plan("V100"), "SGLang asks for compute capability 7.5; NVIDIA V100 16GB has 7.0.", "A GPU from Turing on is needed"),
         (plan("RTX 5090", driver="550"), "Driver 550 does not know NVIDIA GeForce RTX 5090; the first branch that does is 570.", "Install driver 570 or newer."),
-        (plan("H100", python="3.14"), f"sglang {NEWEST} cannot be installed here: it has wheels for Python 3.11, 3.12, 3.13 only, and no source package.", "--python 3.13: sglang"),
-        (plan("H100", python="3.8"), f"sglang {NEWEST} cannot be installed here: it asks for Python >=3.11.", "--python 3.13: sglang"),
+        (plan("H100", python="3.14"), f"sglang {NEWEST} cannot be installed here: it has wheels for Python 3.11, 3.12, 3.13 only, and no source package.", "--python 3.12: sglang"),
+        (plan("H100", python="3.8"), f"sglang {NEWEST} cannot be installed here: it asks for Python >=3.11.", "--python 3.12: sglang"),
         (plan("H100", release="0.3.6"), "sglang 0.3.6 is too old to be planned for; nothing is known of its health.", "0.4.6.post1"),
         (plan_for(Target(os="darwin"), Wish()), "SGLang's kernels exist for Linux with an NVIDIA GPU only; this is macOS.", "--gpu H100"),
         (plan_for(Target(os="windows"), Wish()), "SGLang has no wheels for Windows.", "WSL 2"),
@@ -172,6 +220,35 @@ def test_further_requirements_choose_a_release_that_fits_them() -> None:
     )
 
 
+def test_the_kernels_come_once() -> None:
+    found = plan("H100", release="0.5.23", additions=("sgl_kernel==0.3.5",))
+    assert found.reason == (
+        "sglang 0.5.23 cannot be installed here: --with sgl-kernel==0.3.5 would overwrite the files of sglang-kernel "
+        "0.4.10; both are its kernels."
+    )
+    assert chosen(plan("H100", additions=("sgl-kernel==0.3.5",))) == "0.5.1.post2"
+
+
+@pytest.mark.parametrize(
+    ("additions", "release"),
+    [
+        (("torch==2.4; sys_platform == 'win32'",), OLD),
+        (("torch==2.8.0; platform_machine == 'x86_64' and python_version == '3.12'",), "0.5.5.post3"),
+        (("sglang==0.5.5",), "0.5.5"),
+    ],
+)
+def test_a_requirement_counts_where_its_marker_holds(additions: tuple[str, ...], release: str) -> None:
+    assert chosen(plan("H100", additions=additions)) == release
+
+
+@pytest.mark.parametrize(
+    ("release", "taken"),
+    [(">=0.5.0rc0,<=0.5.0rc2", "0.5.0rc2"), ("==0.5.3rc0,!=0.5.3", "0.5.3rc0"), (">=0.5.1,<0.5.3", "0.5.2")],
+)
+def test_a_specifier_that_names_a_pre_release_takes_pre_releases(release: str, taken: str) -> None:
+    assert chosen(plan("H100", release=release)) == taken
+
+
 def test_blackwell_takes_labelled_builds_where_the_default_ones_hold_no_code() -> None:
     found = plan("RTX 5090", release="0.4.9")
     steps = found.environments[0].steps
@@ -192,6 +269,13 @@ def test_no_labelled_build_no_plan() -> None:
     )
 
 
+def test_kernels_for_arm_are_told_apart() -> None:
+    assert plan("A40", arch="aarch64", driver="580", release=NEWEST).reason == (
+        f"sglang {NEWEST} cannot be installed here: its kernels for aarch64 (sglang-kernel 0.4.10) hold no code for "
+        "NVIDIA A40 (8.6)."
+    )
+
+
 def test_arm_takes_torch_with_cuda() -> None:
     assert requirements(plan("GH200", release="0.5.9"))[0] == "torch==2.9.1+cu130"
     assert requirements(plan("GH200", release="0.5.5", driver="550"))[0] == "torch==2.8.0+cu129"
@@ -206,6 +290,22 @@ def test_arm_takes_torch_with_cuda() -> None:
 def test_the_cuda_that_was_asked_for_where_there_is_a_build(cuda: str, release: str, torch: str) -> None:
     found = plan("H100", cuda=cuda, release=release)
     assert requirements(found)[0] == torch
+
+
+def test_a_release_with_the_cuda_that_was_asked_for_is_named() -> None:
+    assert plan("H100", cuda="12.6").notes[:2] == (
+        "torch 2.9.1 is built for CUDA 12.8; of a build for 12.6 nothing is known. It brings its own CUDA libraries and "
+        "runs all the same.",
+        "The newest release with a build for CUDA 12.6 is 0.5.5.post3: --sglang 0.5.5.post3",
+    )
+
+
+def test_a_driver_that_is_too_old_for_the_cuda_that_was_asked_for_is_a_contradiction() -> None:
+    found = plan("H100", cuda="13.0", driver="535")
+    assert (found.reason, found.notes) == (
+        "CUDA 13.0 needs driver 580 or newer; this is driver 535.",
+        ("Leave out --cuda, or install driver 580 or newer.",),
+    )
 
 
 def test_a_label_in_a_requirement_asks_for_that_build() -> None:

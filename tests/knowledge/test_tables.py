@@ -296,3 +296,10 @@ def test_tables_name_no_package_index_and_no_machine() -> None:
         assert "://" not in text, name
         assert not re.search(r"""(?:^|[\s"'(])/\w+/\w+""", text), name
     assert len((KNOWLEDGE / "sglang.json").read_text("utf-8")) < 150_000
+
+
+def test_what_is_built_from_source_is_pinned_by_what_brings_it() -> None:
+    for row in table("source_builds.yaml")["builds"]:
+        name, _, version = row["brought_by"].partition("==")
+        assert table("packages.json")[name][version]["pins"][row["package"]] == f"=={row['version']}"
+        assert row["source"]
