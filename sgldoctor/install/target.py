@@ -150,6 +150,8 @@ def named(
     ):
         if value is not None and not pattern.match(value):
             raise UsageError(f"{value!r} is no version for {option}. Name one such as {such}.")
+    if glibc is not None and not glibc.startswith("2."):
+        raise UsageError(f"{glibc!r} is no version of glibc. Name one such as 2.35; ldd --version says it.")
     if python is not None and not _PYTHON.match(python):
         raise UsageError(f"{python!r} is no Python version. Name one such as {DEFAULT_PYTHON}, or an interpreter.")
     models = tuple(dict.fromkeys(gpu(name) for name in gpus))

@@ -89,6 +89,7 @@ def test_the_schema_knows_no_other_keys(capsys: pytest.CaptureFixture[str]) -> N
             ["--stack", "latest-gh200", "--arch", "x86_64"],
             "NVIDIA GH200 480GB is built with aarch64 CPUs, not x86_64. Leave out --arch, or name another GPU.",
         ),
+        (["--glibc", "3"], "'3' is no version of glibc. Name one such as 2.35; ldd --version says it."),
         (["--arch", "riscv"], "Unknown CPU architecture 'riscv'."),
         (["--stack", "runpod"], "There is no stack 'runpod'."),
         (["--resume"], "--resume and --clean belong to --execute. Add it."),

@@ -158,7 +158,7 @@ def test_what_is_built_for_want_of_a_wheel_is_said() -> None:
     cargo = ("cargo", "cargo", "outlines-core 0.1.26 has no wheel for Python 3.13")
     assert found.environments[0].system_packages[-1] == cargo
     assert found.notes[1:] == (
-        "outlines-core 0.1.26 has no wheel for Python 3.13: it is built when it is installed, which takes a Rust compiler "
+        "outlines-core 0.1.26 has no wheel for Python 3.13: it is built when installed, which takes a Rust compiler "
         "and the crates of crates.io. Python 3.12 needs none: --python 3.12",
     )
     on_312 = plan("H100", release="0.5.11", driver="580", python="3.12")
