@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from sgldoctor import matrix
-from sgldoctor.errors import did_you_mean
 from sgldoctor.install.advice import (
     SHOWN,
     assumed,
@@ -88,9 +87,8 @@ def _unheard_of(wish: Wish) -> tuple[str, tuple[str, ...]]:
             f"sglang {name} is too old to be planned for; nothing is known of its health.",
             ("The oldest release that is known to work is 0.4.6.post1.",),
         )
-    near = did_you_mean(name, known) if name[:1].isdigit() else ""
     return (
-        f"No sglang release {name} is known; the newest in the tables is {newest_sglang()}, as of {day}.{near}",
+        f"No sglang release {name} is known; the newest in the tables is {newest_sglang()}, as of {day}.",
         ("Newer releases are read with: sgldoctor rules refresh",),
     )
 
