@@ -37,8 +37,8 @@ CPU_ARCHITECTURES = ("x86_64", "aarch64")
 """The processors that the tables and the wheels of the kernels are for, by the names in wheel tags."""
 PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 """The Pythons for which health.json says whether a release resolves."""
-_ALIKE = 0.75
-"""How alike a GPU's name must be to be suggested: h10 and h100 are, mi300x and b300 are not."""
+_ALIKE = 0.65
+"""How alike a GPU's name must be to be suggested: a41 and a40 are, mi300x and b300 are not."""
 KERNELS = ("sglang-kernel", "sgl-kernel")
 """The distributions of the kernels, the newer name first. Both hold the folder sgl_kernel."""
 _CPU_ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
