@@ -6,13 +6,13 @@ import re
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
-from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sgldoctor.cli.install_options import Engine, Format, Installer, folder, refuse_contradictions, written_as
 from sgldoctor.errors import ExitCode, OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -35,32 +35,6 @@ Examples:
 Exit codes: 0 the plan is ready, or done; 1 refused; 2 wrong usage; 3 the index does not answer, or the folder or the
 disk cannot be used; 5 a step of --execute failed.
 """
-
-
-class Format(str, Enum):
-    """How a plan is written down."""
-
-    TEXT = "text"
-    SHELL = "shell"
-    DOCKERFILE = "dockerfile"
-    REQUIREMENTS = "requirements"
-    UV = "uv"
-    MODAL = "modal"
-    JSON = "json"
-
-
-class Engine(str, Enum):
-    """What shall serve."""
-
-    SGLANG = "sglang"
-    VLLM = "vllm"
-
-
-class Installer(str, Enum):
-    """Whose commands the plan shows."""
-
-    UV = "uv"
-    PIP = "pip"
 
 
 _MACHINE = "The machine"
@@ -123,7 +97,10 @@ def command(  # noqa: PLR0913 - every option of the command stands here
         bool,
         typer.Option("--no-resolve", help="Answer from the tables alone; no network.", rich_help_panel=_OUT),
     ] = False,
-    output: Annotated[Format, typer.Option("--format", help="How to write it.", rich_help_panel=_OUT)] = Format.TEXT,
+    output: Annotated[
+        Format | None,
+        typer.Option("--format", help="How to write it; default: text.", rich_help_panel=_OUT),
+    ] = None,
     write_to: Annotated[
         str | None,
         typer.Option(
@@ -153,17 +130,21 @@ def command(  # noqa: PLR0913 - every option of the command stands here
     ] = None,
 ) -> int:
     """Plan an environment for SGLang that works on a machine, and with --execute make it, verified after every step."""
-    form = Format.JSON if as_json else output
-    if write_to and form is Format.TEXT:
-        raise UsageError("--output needs --format: shell, dockerfile, requirements, uv, modal or json.")
-    _refuse_contradictions(execute=execute, resume=resume, clean=clean, sources=[from_, wheelhouse, stack])
+    form = written_as(output, as_json=as_json, write_to=write_to, acts=execute or bool(download))
+    venv = folder(venv)
+    what = {"--gpu": gpu, "--driver": driver, "--cuda": cuda, "--python": python, "--arch": arch, "--glibc": glibc}
+    which = {"--sglang": sglang, "--engine": engine is not Engine.SGLANG, "--extra": extra, "--with": with_}
+    given = {**what, **which, "--override": override, "--stack": stack}
+    refuse_contradictions(given, {"--from": from_, "--wheelhouse": wheelhouse})
+    if (resume or clean) and not execute:
+        raise UsageError("--resume and --clean belong to --execute. Add it.")
     locks: dict[str, Any] = {}
     plan: Plan | None = None
     settle: Callable[[Plan], Plan] = _as_it_is
     if from_ or wheelhouse:
         plan, locks = _stored(from_, wheelhouse, venv)
     elif resume:
-        plan, settle = _begun(venv, no_resolve=no_resolve)
+        plan, settle = _begun(venv, no_resolve=no_resolve, named=any(given.values()))
     if plan is None:
         named = {"driver": driver, "cuda": cuda, "python": python, "arch": arch, "glibc": glibc}
         target = _target(tuple(gpu or ()), named, stack, in_image=form in {Format.DOCKERFILE, Format.MODAL})
@@ -182,13 +163,6 @@ def command(  # noqa: PLR0913 - every option of the command stands here
         if not execute
         else _carry_out(plan, form, stack, settle, resume=resume, clean=clean, locks=locks)
     )
-
-
-def _refuse_contradictions(*, execute: bool, resume: bool, clean: bool, sources: list[str | None]) -> None:
-    if (resume or clean) and not execute:
-        raise UsageError("--resume and --clean belong to --execute. Add it.")
-    if sum(bool(source) for source in sources) > 1:
-        raise UsageError("--from, --wheelhouse and --stack each name what to install. Give one of them.")
 
 
 def _target(gpus: tuple[str, ...], named: dict[str, str | None], stack: str | None, *, in_image: bool) -> Target:
@@ -288,11 +262,18 @@ def _stored(lock: str | None, wheelhouse: str | None, venv: str) -> tuple[Plan, 
     return found[0], dict(found[1])
 
 
-def _begun(venv: str, *, no_resolve: bool) -> tuple[Plan | None, Callable[[Plan], Plan]]:
-    """Return the plan of an installation that was begun, None where none was, and how it is settled."""
+def _begun(venv: str, *, no_resolve: bool, named: bool) -> tuple[Plan | None, Callable[[Plan], Plan]]:
+    """Return the plan of an installation that was begun, None where none was, and how it is settled.
+
+    Raises:
+        InstallRefusedError: none was, and nothing is named that could begin.
+    """
     from sgldoctor.install.execute import is_locked, plan_in_folder  # noqa: PLC0415 - keeps --help fast
+    from sgldoctor.install.execute.errors import InstallRefusedError  # noqa: PLC0415
 
     plan = plan_in_folder(venv)
+    if not plan and not named:
+        raise InstallRefusedError(f"Nothing was begun in {venv}. Begin there: name what to install, such as --gpu a40.")
     settled = not plan or plan.resolved or no_resolve or is_locked(venv)
     return plan, _as_it_is if settled else _resolved
 
@@ -310,19 +291,20 @@ def _show(plan: Plan, form: Format, stack: str | None, path: str | None = None) 
     elif not ready and form is not Format.JSON:
         sys.stderr.write("".join(f"{line}\n" for line, _ in text.lines(plan, 110)))
     elif path:
-        _write(own or render(plan, form.value), form, path)
+        _write(plan, own or render(plan, form.value), form, path)
     else:
         sys.stdout.write(own or render(plan, form.value))
     return int(ExitCode.OK if ready else ExitCode.FINDINGS)
 
 
-def _write(text: str, form: Format, path: str) -> None:
+def _write(plan: Plan, text: str, form: Format, path: str) -> None:
     """Write a plan to a file; a uv project into a folder, with the lock that uv makes of it.
 
     Raises:
         OutputError: it cannot be written, or uv cannot lock it.
     """
-    from sgldoctor.install.execute.engine import Engine as Uv  # noqa: PLC0415 - keeps --help fast
+    from sgldoctor.install.execute import interpreter  # noqa: PLC0415 - keeps --help fast
+    from sgldoctor.install.execute.engine import Engine as Uv  # noqa: PLC0415
     from sgldoctor.system import RealSystem  # noqa: PLC0415
     from sgldoctor.system.files import write_text  # noqa: PLC0415
 
@@ -335,7 +317,10 @@ def _write(text: str, form: Format, path: str) -> None:
     except OSError as error:
         raise OutputError(f"Cannot make {path}: {error.strerror}.") from None
     write_text(Path(path, "pyproject.toml"), text)
-    done = Uv.find(RealSystem()).ask(["lock", "--directory", path, "--no-python-downloads", "--color", "never"], 900)
+    uv = Uv.find(RealSystem())
+    python = interpreter.find(plan.environments[0].python, uv)
+    command = ["lock", "--directory", path, "--python", python, "--no-python-downloads", "--color", "never"]
+    done = uv.ask(command, 900)
     if done.code:
         reason = " ".join(done.err.split())[-300:]
         raise OutputError(f"{path}/pyproject.toml is written; uv could not lock it: {reason}")

@@ -27,7 +27,9 @@ _TORCH = ("torch", "torchvision", "torchaudio")
 _FLASHINFER = ("flashinfer-python", "flashinfer-cubin", "flashinfer-jit-cache")
 _LIBNUMA = "libnuma.so.1"
 _CUDNN_SHORT = ">=0.5.6,<0.5.10rc0"
-"""sglang's own check refuses multimodal models with torch 2.9.1 and cuDNN below 9.15 in these releases."""
+"""sglang's own check refuses multimodal models with torch 2.9.1 and cuDNN below 9.15 in these releases.
+
+9.16.0.29 is on the package index for CUDA 12 and for CUDA 13 (nvidia-cudnn-cu13), as of 2026-11-21."""
 
 
 def environment_for(
@@ -86,8 +88,8 @@ def notes_for(environment: Environment, cuda: str | None, target: Target) -> lis
     """Return what the user of an sglang environment should know."""
     versions = dict(environment.versions)
     notes: list[str] = []
+    major = (cuda or "12").partition(".")[0]
     if "flashinfer-python" in versions:
-        major = (cuda or "12").partition(".")[0]
         notes.append(
             f"flashinfer compiles kernels at their first use: nvcc of CUDA {major} and a C++ compiler are needed where "
             "the server runs; the devel images of CUDA have them."
@@ -100,7 +102,7 @@ def notes_for(environment: Environment, cuda: str | None, target: Target) -> lis
     if specifier_of(_CUDNN_SHORT).contains(versions.get("sglang", "")):
         notes.append(
             "For image or video models run after the last step: "
-            f"uv pip install --python {environment.interpreter()} --no-deps nvidia-cudnn-cu12==9.16.0.29 "
+            f"uv pip install --python {environment.interpreter()} --no-deps nvidia-cudnn-cu{major}==9.16.0.29 "
             "(this release refuses the cuDNN that its torch pins)."
         )
     if any("Jetson" in model.name for model in target.gpus):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 READY, REFUSED, DONE, FAILED = "ready", "refused", "done", "failed"
 
+NOT_RESOLVED = "Not resolved: "
+"""What begins the note about an index that was asked for a set and did not answer."""
 STATE = ".sgldoctor"
 """The folder inside an environment where its constraints, its overrides and the state of an execution lie."""
 CONSTRAINTS = "constraints.txt"
@@ -91,6 +94,12 @@ class Environment:
         """Return the path of the environment's own Python."""
         return f"{self.venv.rstrip('/')}/bin/python"
 
+    def moved(self, venv: str) -> Environment:
+        """Return the environment in another folder, with the commands that name it."""
+        old, new = self.venv.rstrip("/"), venv.rstrip("/")
+        words = (f"{new}{word[len(old) :]}" if word.startswith(f"{old}/") else word for word in self.launch.command)
+        return replace(self, venv=venv, launch=replace(self.launch, command=tuple(words)))
+
     def made_for(self) -> str:
         """Return what the environment serves: sglang, vllm, or packages alone."""
         return next((name for name in ("sglang", "vllm") if name in dict(self.versions)), "packages")
@@ -154,6 +163,20 @@ class Plan:
     installer: str = "uv"
     stack: str | None = None
 
+    def asked(self) -> bool:
+        """Return whether the index was asked for the set, also where it did not answer."""
+        return self.resolved or any(note.startswith(NOT_RESOLVED) for note in self.notes)
+
+
+def moved(plan: Plan, venvs: Iterable[str]) -> Plan:
+    """Return the plan with its environments in other folders, in their order; its notes name those too."""
+    environments = tuple(each.moved(venv) for each, venv in zip(plan.environments, venvs, strict=True))
+    notes = plan.notes
+    for old, new in zip(plan.environments, environments, strict=True):
+        was, now = (f"{each.venv.rstrip('/')}/bin/" for each in (old, new))
+        notes = tuple(re.sub(rf"(?<!\S){re.escape(was)}", now.replace("\\", r"\\"), note) for note in notes)
+    return replace(plan, environments=environments, notes=notes)
+
 
 def create_command(environment: Environment, installer: str = "uv") -> list[str]:
     """Return the command that makes the empty environment."""
@@ -184,14 +207,19 @@ def install_command(environment: Environment, step: Step, installer: str = "uv")
 
 
 def _pip(environment: Environment) -> list[str]:
-    """Return pip's command; what it builds heeds variables only, in pip 25.3 and newer the second one."""
-    command = [environment.interpreter(), "-m", "pip", "install"]
-    if environment.prerelease and environment.locked:
-        command.append("--pre")
+    """Return pip's command; what it builds heeds variables only, in pip 25.3 and newer the second one.
+
+    pip splits these variables at spaces, so that in a folder with spaces it is run from there.
+    """
+    options = ["-m", "pip", "install", *(["--pre"] if environment.prerelease and environment.locked else [])]
     if not environment.constraints:
-        return command
+        return [environment.interpreter(), *options]
+    folder: list[str] = []
+    if any(letter.isspace() for letter in environment.venv):
+        folder, environment = [f"--chdir={environment.venv}"], replace(environment, venv=".")
     path = environment.state(CONSTRAINTS)
-    return ["env", f"PIP_CONSTRAINT={path}", f"PIP_BUILD_CONSTRAINT={path}", *command]
+    variables = [f"PIP_CONSTRAINT={path}", f"PIP_BUILD_CONSTRAINT={path}"]
+    return ["env", *folder, *variables, environment.interpreter(), *options]
 
 
 def _words(option: str, values: Iterable[str]) -> list[str]:

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from sgldoctor.errors import SgldoctorError
-from sgldoctor.install.plan import BUILD_CONSTRAINTS, READY, REFUSED
+from sgldoctor.install.plan import BUILD_CONSTRAINTS, NOT_RESOLVED, READY, REFUSED
 from sgldoctor.matrix import in_short, nearest_releases
 from sgldoctor.rules.knowledge import kernel_fits
 
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 _PINNED = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
 _REASON = re.compile(r"Because .*?(?:cannot be used|are unsatisfiable|are incompatible)", re.DOTALL)
 _PREMISE = re.compile(r"[Bb]ecause (.*?), we can conclude that")
+_MARKER = re.compile(r"\{[^{}]*\}")
 _ASKED = "you require "
 _NETWORK = re.compile(
     r"error sending request|dns error|[Cc]onnection|timed? ?out|status (?:server|client) error|Could not connect"
 )
 _OFFLINE = re.compile(r"network (?:was|is) disabled|[Nn]etwork connectivity is disabled")
+_NO_INDEX = re.compile(r"\b(torch|sglang|vllm) was not found in the package registry")
 _OTHERWISE = "Another release may resolve, or this one with other --with and --extra: sgldoctor matrix lists them."
 _TIMEOUT = 900.0
 _PLATFORMS: tuple[int, ...] = (17, 28, *range(31, 41))
@@ -91,14 +93,20 @@ def _resolved(plan: Plan, ask: Callable[[list[str], float], Completed]) -> Plan:
         elif outer := _unreachable(environment, done.err):
             whole = False
             environments.append(environment)
-            notes.append(f"Not resolved: {outer} does not answer from here.")
+            notes.append(f"{NOT_RESOLVED}{outer} does not answer from here. The versions come from the tables.")
         elif _OFFLINE.search(done.err):
             raise IndexUnreachableError(
                 "uv may not use the network here (UV_OFFLINE, or offline in its settings), and its cache does not hold "
                 "what the plan needs. With --no-resolve the plan is made from the tables alone."
             )
+        elif missing := _NO_INDEX.search(done.err):
+            raise IndexUnreachableError(
+                f"The package index that uv asks holds no {missing[1]} at all, so it is not a whole index. Look at "
+                "UV_DEFAULT_INDEX, UV_INDEX_URL and uv.toml. With --no-resolve the plan is made from the tables alone."
+            )
         elif reason := _REASON.search(done.err):
-            return _refused(plan, _plainly(in_short(" ".join(reason[0].split())), environment))
+            proof = _MARKER.sub("", " ".join(reason[0].split()))
+            return _refused(plan, _plainly(in_short(proof), environment))
         else:
             raise IndexUnreachableError(
                 f"{_failure(done.err)} With --no-resolve the plan is made from the tables alone."

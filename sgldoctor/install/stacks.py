@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ENGINES = ("sglang", "vllm", "packages")
 LEVELS = ("report", "metadata", "execution")
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 _REQUIRED = ("id", "title", "environments", "references", "evidence")
 # fmt: off
 _KEYS = {
@@ -115,10 +116,8 @@ def plan_for(found: Stack, target: Target, wish: Wish) -> Plan:
         wish: the folder and installer; its additions and extras go into the first environment.
     """
     single = len(found.parts) == 1
-    shared = target.count == 1
-    parts = [replace(part, env=part.env_of_one_gpu or part.env) for part in found.parts] if shared else found.parts
     plans = []
-    for number, part in enumerate(parts):
+    for number, part in enumerate(_shared_out(found.parts, target.count)):
         asked = replace(
             wish,
             engine=part.engine,
@@ -144,6 +143,19 @@ def plan_for(found: Stack, target: Target, wish: Wish) -> Plan:
         notes=tuple(dict.fromkeys((*facts, *found.notes, *(text for plan in plans for text in plan.notes)))),
         stack=found.id,
     )
+
+
+def _shared_out(parts: tuple[Part, ...], count: int | None) -> tuple[Part, ...]:
+    """Return the parts with the GPUs that each sees: a single one all of them, of more the last one the rest."""
+    if count == 1:
+        return tuple(replace(part, env=part.env_of_one_gpu or part.env) for part in parts)
+    *others, last = parts
+    first = dict(last.env).get(_VISIBLE)
+    if not others or not first or not count:
+        return parts
+    rest = ",".join(str(number) for number in range(int(first), count))
+    env = tuple((name, rest if name == _VISIBLE else value) for name, value in last.env)
+    return (*others, replace(last, env=env))
 
 
 def _part_plan(part: Part, target: Target, wish: Wish) -> Plan:

@@ -98,7 +98,20 @@ def test_the_schema_knows_no_other_keys(capsys: pytest.CaptureFixture[str]) -> N
         (["--arch", "riscv"], "Unknown CPU architecture 'riscv'."),
         (["--stack", "runpod"], "There is no stack 'runpod'."),
         (["--resume"], "--resume and --clean belong to --execute. Add it."),
-        (["--from", "x", "--stack", "y"], "--from, --wheelhouse and --stack each name what to install."),
+        (["--from", "x", "--wheelhouse", "y"], "--from and --wheelhouse each name what to install."),
+        (
+            ["--from", "x", "--stack", "y", "--gpu", "a40"],
+            "--from names what to install and for which machine. Leave out --gpu, --stack.",
+        ),
+        (
+            ["--stack", "latest-a40", "--sglang", "0.5.9", "--engine", "vllm"],
+            "--stack names the releases. Leave out --sglang, --engine.",
+        ),
+        (["--execute", "--format", "shell"], "--execute and --download write no plan. Leave out --output and --format"),
+        (["--json", "--format", "shell"], "--json and --format name two ways to write the plan. Give one of them."),
+        (["--format", "shell", "--output", "x/"], "--output x/ is a folder. Name a file in it."),
+        (["--venv", ""], "--venv '' cannot be an environment. Name a folder such as .venv-sglang."),
+        (["--venv", "//"], "--venv '//' cannot be an environment. Name a folder such as .venv-sglang."),
         (["--installer", "pip", "--override"], "pip cannot replace the pins of another package"),
         (["--output", "x"], "--output needs --format: "),
         (
@@ -111,6 +124,31 @@ def test_wrong_usage_is_named(arguments: list[str], complaint: str, capsys: pyte
     code, out, err = printed(capsys, *arguments)
     assert (code, out) == (2, "")
     assert err.startswith(f"sgldoctor: {complaint}")
+
+
+def test_a_folder_that_looks_like_an_option_is_written_as_a_path(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = printed(capsys, "--gpu", "a40", *KNOWN, "--venv=-odd", "--format", "shell")
+    assert (code, "    uv venv --python 3.10 ./-odd\n" in out) == (0, True)
+
+
+def test_nothing_to_resume_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, err = printed(capsys, "--execute", "--resume", "--venv", str(tmp_path / "env"))
+    assert (code, out) == (3, "")
+    assert err == (
+        f"sgldoctor: Nothing was begun in {tmp_path}/env. Begin there: name what to install, such as --gpu a40.\n"
+    )
+    assert not (tmp_path / "env").exists()
+
+
+def test_a_current_folder_that_is_gone_is_said(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    code, out, err = printed(capsys, "--gpu", "a40", *KNOWN, "--execute")
+    assert (code, out, err) == (3, "", "sgldoctor: The current folder is gone. Go to one that exists.\n")
 
 
 def test_a_refusal_never_becomes_a_script(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

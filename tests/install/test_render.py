@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -12,15 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from uv import find_uv_bin
 
 from sgldoctor.errors import UsageError
 from sgldoctor.install import stacks
-from sgldoctor.install.plan import Plan, from_record, to_json
+from sgldoctor.install.plan import Environment, Plan, Step, from_record, to_json
 from sgldoctor.install.planner import plan_for
 from sgldoctor.install.render import render
 from sgldoctor.install.render.text import headline, lines
 from sgldoctor.install.target import Wish, named, release_wish
 from sgldoctor.rules.knowledge import table
+from tests.install.execute.local_index import LocalIndex
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -40,9 +43,12 @@ def made(
     installer: str = "uv",
     python: str = "3.12",
     override: bool = False,
+    additions: tuple[str, ...] = (),
+    driver: str | None = None,
 ) -> Plan:
-    wish = Wish(release=release_wish(release) if release else None, venv=venv, installer=installer, override=override)
-    return plan_for(named(gpus=(gpu,), python=python), wish)
+    exact = release_wish(release) if release else None
+    wish = Wish(release=exact, venv=venv, installer=installer, override=override, additions=additions)
+    return plan_for(named(gpus=(gpu,), python=python, driver=driver), wish)
 
 
 def resolved(plan: Plan) -> Plan:
@@ -65,9 +71,12 @@ PLANS = {
     "arm": made("GH200", "0.5.9"),
     "odd-folder": made("A40", venv='/tmp/it\'s a "folder"; $(touch x)'),
     "pip": made("A40", installer="pip"),
+    "pip-odd-folder": made("A40", installer="pip", venv='/tmp/it\'s a "folder"; $(touch x)'),
     "two": of_stack("art-two-environments"),
     "vllm": of_stack("vllm-0.9.2-xgrammar"),
     "stack": of_stack("runpod-a40-sglang-0.4.9"),
+    "git": made("A40", "0.4.9", additions=("tiny @ git+https://example.org/tiny",)),
+    "old-driver": made("RTX 4090", driver="535"),
     "modal": of_stack("modal-h100-sglang-0.4.10.post2"),
 }
 
@@ -216,6 +225,29 @@ def test_the_image_is_of_the_cuda_of_torch_or_the_one_that_the_stack_names() -> 
     assert tags["labelled"] == tags["modal"] == "nvidia/cuda:12.8.1-devel-ubuntu22.04"
 
 
+def test_git_is_in_the_image_where_something_is_fetched_by_it() -> None:
+    assert " curl g++ git libnuma1 " in render(PLANS["git"], "dockerfile")
+    assert " curl g++ libnuma1 " in render(PLANS["a40"], "dockerfile")
+    assert ".apt_install('g++', 'git', 'libnuma1')" in render(PLANS["git"], "modal")
+
+
+@pytest.mark.parametrize(
+    ("gpu", "driver", "refused"),
+    [
+        ("RTX 4090", "535", True),
+        ("A40", "545", True),
+        ("A40", "570", False),
+        ("A40", "580", False),
+        ("A40", None, False),
+    ],
+)
+def test_an_image_starts_with_a_driver_that_states_an_older_cuda(gpu: str, driver: str | None, refused: bool) -> None:
+    text = render(made(gpu, "0.5.9", driver=driver), "dockerfile")
+    assert "\nFROM nvidia/cuda:12.8.1-devel-ubuntu22.04\n" in text
+    assert ("\nENV NVIDIA_DISABLE_REQUIRE=1\n" in text) is refused
+    assert ("    && rm -rf /var/lib/apt/lists/* /usr/local/cuda*/compat\n" in text) is refused
+
+
 def test_requirements_are_pinned_with_hashes_where_resolved() -> None:
     text = render(PLANS["resolved"], "requirements")
     assert text.endswith(LOCKED)
@@ -242,8 +274,47 @@ def test_a_uv_project_is_toml_for_this_python_and_platform(name: str) -> None:
 
 def test_labelled_packages_of_a_uv_project_come_from_their_index() -> None:
     document = tomllib.loads(render(PLANS["labelled"], "uv"))
-    assert document["tool"]["uv"]["sources"] == {"torch": {"index": "torch"}, "sgl-kernel": {"index": "sglang"}}
+    assert document["tool"]["uv"]["sources"] == {
+        **{name: {"index": "torch"} for name in ("torch", "torchvision", "torchaudio")},
+        "sgl-kernel": {"index": "sglang"},
+    }
     assert [index["name"] for index in document["tool"]["uv"]["index"]] == ["torch", "sglang"]
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_uv_locks_the_labelled_builds_of_a_project(
+    exact: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The usual index has all packages without a label, and torch's index what torch brings along beside them."""
+    usual, torch, kernels = (LocalIndex(tmp_path / name) for name in ("usual", "torch", "kernels"))
+    indexes = {"torch": torch.url, "sglang": kernels.url}
+    tiny = f"tiny @ {usual.add('tiny', '1.0+local').as_uri()}"
+    plan = plan_for(named(gpus=("H100",), cuda="13.0", python="3.12"), Wish(release="==0.5.9", additions=(tiny,)))
+    environment = plan.environments[0]
+    versions = dict(environment.versions)
+    for name, version in versions.items():
+        usual.add(name, version, requires=tuple(set(versions) - {name}) if name == "sglang" else ())
+    for name in ("torch", "torchvision", "torchaudio", "torchao"):
+        torch.add(name, f"{versions[name]}+cu130")
+    for label in ("+cu124", "+cu130"):
+        kernels.add("sgl-kernel", f"{versions['sgl-kernel']}{label}")
+    labelled = {name: f"{versions[name]}+cu130" for name in ("torch", "torchvision", "torchaudio", "sgl-kernel")}
+    if exact:
+        labelled["torchao"] = "0.9.0+cu130"
+        pins = tuple(f"{name}=={version}" for name, version in sorted({**versions, **labelled}.items()))
+        environment = replace(environment, constraints=pins, locked=LOCKED)
+    steps = tuple(replace(step, index=indexes.get(step.name)) for step in environment.steps)
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    plan = replace(plan, environments=(replace(environment, steps=steps),), target=(*plan.target, ("python", python)))
+    (tmp_path / "pyproject.toml").write_text(render(plan, "uv"), "utf-8")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", usual.url)
+    done = subprocess.run(
+        [find_uv_bin(), "lock", "--no-config", "--python", sys.executable],
+        check=False, capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = {row["name"]: row["version"] for row in tomllib.loads((tmp_path / "uv.lock").read_text("utf-8"))["package"]}
+    assert found == {**versions, **labelled, "tiny": "1.0+local", "sglang-environment": "0"}
 
 
 @pytest.mark.parametrize("name", [name for name in PLANS if name != "two"])
@@ -270,9 +341,42 @@ def test_a_modal_file_defines_an_image_of_the_plan(name: str) -> None:
         assert installed == [line for step in PLANS[name].environments[0].steps for line in step.requirements]
 
 
-def test_modal_names_its_gpu() -> None:
-    assert "@app.function(timeout=3600, gpu='H100')" in render(PLANS["h100"], "modal")
-    assert "@app.function(timeout=3600)" in render(PLANS["a40"], "modal")
+def test_a_resolved_modal_file_installs_urls_and_labelled_builds_too() -> None:
+    hashes = f"    --hash=sha256:{'0' * 64}\n"
+    url = "tinyx @ https://example.org/tinyx-1.0-py3-none-any.whl"
+    rows = [*PINS[:1], url, "torch==2.7.1+cu128", "torchaudio==2.7.1+cu128"]
+    locked = "".join(f"{row} \\\n{hashes}" for row in rows)
+    environment = replace(PLANS["labelled"].environments[0], locked=locked)
+    text = render(replace(PLANS["labelled"], environments=(environment,), resolved=True), "modal")
+    assert "PACKAGES = [\n" + "".join(f"    '{row}',\n" for row in rows) + "]\n" in text
+    assert [line.strip() for line in text.splitlines() if ".uv_pip_install(" in line] == [
+        ".uv_pip_install(*PACKAGES, extra_options='--no-deps --index https://download.pytorch.org/whl/cu128 "
+        "--index https://docs.sglang.ai/whl/cu128/ --index-strategy unsafe-best-match "
+        "--build-constraints /build-constraints.txt')"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "name"),
+    [
+        ("h100", "H100"), ("h100 nvl", "H100"), ("h200", "H200"), ("b200", "B200"), ("a100", "A100-40GB"),
+        ("a100 80gb", "A100-80GB"), ("a10g", "A10"), ("l4", "L4"), ("l40s", "L40S"), ("t4", "T4"),
+        ("rtx pro 6000", "RTX-PRO-6000"),
+    ],
+)  # fmt: skip
+def test_modal_gets_its_own_name_of_a_gpu(gpu: str, name: str) -> None:
+    text = render(made(gpu), "modal")
+    assert f"\n@app.function(timeout=3600, gpu='{name}')\n" in text
+    assert "Modal has no" not in text
+
+
+@pytest.mark.parametrize(
+    ("gpu", "name"),
+    [("l40", "NVIDIA L40"), ("gh200", "NVIDIA GH200 480GB"), ("gb200", "NVIDIA GB200"), ("a40", "NVIDIA A40")],
+)
+def test_a_gpu_that_modal_does_not_have_is_named(gpu: str, name: str) -> None:
+    comment = f"# Modal has no {name}; name a GPU that it has, as in gpu='L40S'."
+    assert f"\n{comment}\n@app.function(timeout=3600)\n" in render(made(gpu), "modal")
 
 
 @pytest.mark.parametrize("form", ["requirements", "uv", "modal"])
@@ -327,6 +431,14 @@ def test_later_steps_know_the_index_of_a_labelled_torch() -> None:
     assert "--index https://docs.sglang.ai/whl/cu128/ " in commands[2]
 
 
+@pytest.mark.parametrize(("gpu", "major"), [("H100", 12), ("GH200", 13)])
+def test_the_newer_cudnn_is_that_of_the_cuda_of_torch(gpu: str, major: int) -> None:
+    assert [note for note in made(gpu, "0.5.9").notes if "cudnn" in note] == [
+        "For image or video models run after the last step: uv pip install --python .venv-sglang/bin/python --no-deps "
+        f"nvidia-cudnn-cu{major}==9.16.0.29 (this release refuses the cuDNN that its torch pins)."
+    ]
+
+
 def test_pip_gets_pips_words() -> None:
     record = json.loads(to_json(PLANS["pip"]))
     assert record["steps"][0]["command"].startswith(
@@ -334,6 +446,26 @@ def test_pip_gets_pips_words() -> None:
         "PIP_BUILD_CONSTRAINT=.venv-sglang/.sgldoctor/constraints.txt .venv-sglang/bin/python -m pip install torch=="
     )
     assert "uv" not in render(PLANS["pip"], "shell").split("\n# sglang\n")[1].split("import ctypes")[0]
+
+
+@pytest.mark.parametrize("venv", ["plain", "a folder", "{tmp_path}/it's a folder"])
+def test_pip_is_held_to_the_constraints_in_every_folder(
+    venv: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = LocalIndex(tmp_path)
+    index.add("base", "1.0", requires=("helper",))
+    index.add("helper", "1.5")
+    index.add("helper", "2.0")
+    folder = venv.format(tmp_path=tmp_path)
+    step = Step("packages", ("base==1.0",), ("versions",))
+    pins = (("base", "1.0"), ("helper", "1.5"))
+    environment = Environment("packages", folder, sys.executable, pins, (step,), constraints=("helper==1.5",))
+    plan = replace(PLANS["pip"], environments=(environment,))
+    monkeypatch.setenv("PIP_INDEX_URL", index.url)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    command = ["bash", "-c", render(plan, "shell")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "ok: 2 versions as planned"), done.stderr
 
 
 def test_a_dockerfile_of_the_source_build_follows_the_repository() -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from sgldoctor.install.plan import Plan
 from sgldoctor.install.planner import plan_for
+from sgldoctor.install.render import render
+from sgldoctor.install.render.text import lines
 from sgldoctor.install.resolve import IndexUnreachableError, resolve
 from sgldoctor.install.target import Wish, named
 from sgldoctor.system import Completed
@@ -114,7 +116,21 @@ def test_a_wheel_index_that_does_not_answer_leaves_the_plan_unresolved() -> None
     said = "error: Failed to fetch: `https://download.pytorch.org/whl/cu128/torch/`\n cause: error sending request"
     found = resolve(ready("RTX 5090"), answering(err=said))
     assert (found.status, found.resolved) == ("ready", False)
-    assert found.notes[-1] == "Not resolved: download.pytorch.org does not answer from here."
+    note = "Not resolved: download.pytorch.org does not answer from here. The versions come from the tables."
+    assert found.notes[-1] == note
+    assert [line for line in render(found, "shell").splitlines() if "Not resolved:" in line] == [f"# Note: {note}"]
+    shown = [line for line, _ in lines(found, 200)]
+    assert [line for line in shown if "Not resolved:" in line] == [f"  - {note}"]
+    assert not any("the index was not asked" in line for line in shown)
+
+
+def test_a_plan_from_tables_alone_says_so_once() -> None:
+    plan = ready("RTX 5090")
+    said = "# Not resolved: the versions come from tables; the index was not asked."
+    assert [line for line in render(plan, "shell").splitlines() if "Not resolved:" in line] == [said]
+    shown = [line for line, _ in lines(plan, 200)]
+    place = shown.index("Not resolved:")
+    assert shown[place + 1] == "  - The versions come from the tables; the index was not asked."
 
 
 UNREACHABLE = """\
@@ -148,6 +164,12 @@ only be read from the cache.
             "what the plan needs. With --no-resolve the plan is made from the tables alone.",
         ),
         (
+            "error: No solution found when resolving dependencies\n  cause: Because torch was not found in the package "
+            "registry and you require torch==2.9.1, we can conclude that your requirements are unsatisfiable.\n",
+            "The package index that uv asks holds no torch at all, so it is not a whole index. Look at UV_DEFAULT_INDEX, "
+            "UV_INDEX_URL and uv.toml. With --no-resolve the plan is made from the tables alone.",
+        ),
+        (
             "error: something else\n",
             "uv cannot resolve the plan: error: something else. "
             "With --no-resolve the plan is made from the tables alone.",
@@ -155,7 +177,7 @@ only be read from the cache.
     ],
 )
 def test_no_answer_of_the_index_is_no_verdict(said: str, told: str) -> None:
-    """The first two are what uv 0.13.9 said."""
+    """The first three are what uv 0.13.9 said."""
     with pytest.raises(IndexUnreachableError) as caught:
         resolve(ready("A40"), answering(err=said))
     assert str(caught.value) == told
@@ -176,6 +198,13 @@ def test_no_answer_of_the_index_is_no_verdict(said: str, told: str) -> None:
             "numpy<1.25, we can conclude that your requirements are unsatisfiable.",
             "all versions of decord2 depend on numpy>=1.26.4 and sglang==0.4.9 depends on decord2, and you require "
             "numpy<1.25",
+        ),
+        (
+            "Because vllm==0.10.2 depends on xgrammar{platform_machine == 'aarch64' or platform_machine == 'arm64' or "
+            "platform_machine == 'x86_64'}==0.1.23 and sglang[all]==0.4.9 depends on xgrammar==0.1.24, we can conclude "
+            "that sglang[all]==0.4.9 and vllm==0.10.2 are incompatible.\n         And because you require vllm==0.10.2 "
+            "and sglang[all]==0.4.9, we can conclude that your requirements are unsatisfiable.",
+            "vllm==0.10.2 depends on xgrammar==0.1.23 and sglang[all]==0.4.9 depends on xgrammar==0.1.24",
         ),
         (
             "Because you require torch==2.7.1 and torch>=2.10, we can conclude that your requirements are "

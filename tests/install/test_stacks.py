@@ -86,6 +86,12 @@ def test_art_has_two_environments_that_share_out_the_gpus() -> None:
     assert any("openpipe-art==0.5.18 depends on openai>=2.14.0" in note for note in found.notes)
 
 
+@pytest.mark.parametrize(("count", "trainer"), [(2, "1"), (4, "1,2,3")])
+def test_the_trainer_has_all_gpus_but_the_servers(count: int, trainer: str) -> None:
+    found = plan_of("art-two-environments", Target(count=count))
+    assert [dict(each.launch.env)["CUDA_VISIBLE_DEVICES"] for each in found.environments] == ["0", trainer]
+
+
 def test_with_one_gpu_both_environments_have_it() -> None:
     found = plan_of("art-two-environments", Target(count=1))
     assert {each.launch.env for each in found.environments} == {(("CUDA_VISIBLE_DEVICES", "0"),)}

@@ -28,7 +28,10 @@ class Folder:
     """One environment's folder, held by this process alone until it is released."""
 
     def __init__(self, venv: str) -> None:
-        self.path = Path(os.path.abspath(venv))  # what is shown and stored holds from any current folder
+        try:
+            self.path = Path(os.path.abspath(venv))  # what is shown and stored holds from any current folder
+        except FileNotFoundError:
+            raise InstallRefusedError("The current folder is gone. Go to one that exists.") from None
         self._made: list[Path] = []
         self._descriptor = -1
 

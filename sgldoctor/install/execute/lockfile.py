@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from packaging.tags import compatible_tags, cpython_tags
@@ -18,9 +20,6 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TOOL = "sgldoctor"
 
@@ -83,6 +82,7 @@ def read(path: Path) -> Lock:
     Raises:
         InstallRefusedError: it is missing, or is no lock file.
     """
+    path = Path(os.path.abspath(path))
     try:
         document = tomllib.loads(path.read_text("utf-8"))
         packages: dict[str, dict[str, Any]] = {canonicalize_name(row["name"]): row for row in document["packages"]}
@@ -91,7 +91,9 @@ def read(path: Path) -> Lock:
         steps = {row["name"]: tuple(row["packages"]) for row in own.get("steps", ())}
     except OSError as error:
         raise InstallRefusedError(f"Cannot read {path}: {error.strerror}. Name a lock file of sgldoctor.") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except KeyError as error:
+        raise InstallRefusedError(f"{path} is no lock file: it has no {error}.") from None
+    except (ValueError, TypeError) as error:
         raise InstallRefusedError(f"{path} is no lock file of sgldoctor ({error}).") from None
     for row in packages.values():
         for file in (*row.get("wheels", ()), *([row["sdist"]] if "sdist" in row else ())):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import shutil
 import signal
 import sys
@@ -30,6 +31,7 @@ from sgldoctor.install.plan import (
     as_record,
     create_command,
     install_command,
+    moved,
 )
 from sgldoctor.system import RealSystem
 
@@ -125,19 +127,22 @@ def execute(plan: Plan, work: Work, reporter: Reporter) -> Plan:
         folders = _claimed(plan, work, stack)
         fetched: _Fetched = {}
         stack.callback(_stop, fetched)
-        plan = _settled(plan, work, folders, engine, fetched)
-        if plan.status != READY:
-            return plan
         try:
+            plan = _settled(plan, work, folders, engine, fetched)
+            if plan.status != READY:
+                return plan
             sites = _prepared(plan, work, folders, engine, reporter, fetched)
             for site in sites:
                 if problem := _problem(site):
                     return replace(plan, status=FAILED, reason=f"{problem}\n{_after_failure(site, work)}")
         except KeyboardInterrupt:
+            if not folders[0].state_folder.exists():
+                reporter.note("Stopped; nothing was made.")
+                raise
             reporter.end("stopped")
-            reporter.note(f"Go on with: sgldoctor install --execute --resume --venv {folders[0].path}")
+            reporter.note(f"Go on with: {_again(folders[0])}")
             raise
-    return replace(plan, status=DONE)
+    return replace(plan, status=DONE, resolved=True)
 
 
 def _problem(site: _Site) -> str | None:
@@ -232,12 +237,8 @@ def _settled(plan: Plan, work: Work, folders: list[Folder], engine: Engine, fetc
 
 def _begun(plan: Plan, folders: list[Folder]) -> Plan:
     """Write into each folder what it is for, so that a run that is killed can be resumed; return the plan for here."""
-    environments = tuple(
-        replace(environment, venv=str(folder.path))
-        for environment, folder in zip(plan.environments, folders, strict=True)
-    )
-    here = replace(plan, environments=environments)
-    for environment, folder in zip(environments, folders, strict=True):
+    here = moved(plan, [str(folder.path) for folder in folders])
+    for environment, folder in zip(here.environments, folders, strict=True):
         folder.save({"steps": {}} | folder.load() | {"plan": as_record(here), "environment": environment.name})
     return here
 
@@ -325,7 +326,8 @@ def _carry_out(site: _Site) -> None:
     for text in judge.refuse_errors(report):
         site.reporter.note(text)
     checked = time.monotonic() - begun
-    site.reporter.end(f"no error, {report.counts['warnings']} warnings")
+    warnings = report.counts["warnings"]
+    site.reporter.end(f"no error, {warnings} warning{'' if warnings == 1 else 's'}")
     record.write(site.plan, site.environment, site.lock, site.folder, site.state, report, checked)
     site.folder.file(_STEP_LOCK).unlink(missing_ok=True)
     ahead.tidy(site.folder)
@@ -387,4 +389,8 @@ def _after_failure(site: _Site, work: Work) -> str:
     if work.clean:
         site.folder.clean()
         return f"{site.folder.path} was removed."
-    return f"{site.folder.path} was kept. Its log is {site.log}; go on with --resume --venv {site.folder.path}."
+    return f"{site.folder.path} was kept; its log is {site.log}\nGo on with: {_again(site.folder)}"
+
+
+def _again(folder: Folder) -> str:
+    return f"sgldoctor install --execute --resume --venv {shlex.quote(str(folder.path))}"

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from sgldoctor.install.execute import lockfile
 from sgldoctor.install.execute.errors import InstallRefusedError
 from sgldoctor.install.execute.folder import LOCK, read_state
-from sgldoctor.install.plan import READY, STATE, from_record
+from sgldoctor.install.plan import READY, STATE, from_record, moved
 
 if TYPE_CHECKING:
-    from sgldoctor.install.plan import Environment, Plan
+    from sgldoctor.install.plan import Plan
 
 
 def plan_in_folder(venv: str) -> Plan | None:
@@ -55,8 +55,8 @@ def plan_in_lock(path: str, venv: str | None = None) -> tuple[Plan, dict[str, lo
     ]
     if not lock.plan or not own:
         raise InstallRefusedError(f"{path} names no plan. Give a lock file that sgldoctor install wrote.")
-    environment = replace(own[0], venv=venv or own[0].venv)
-    return replace(lock.plan, status=READY, reason=None, environments=(environment,)), {lock.environment: lock}
+    plan = moved(replace(lock.plan, environments=tuple(own)), [venv or own[0].venv])
+    return replace(plan, status=READY, reason=None), {lock.environment: lock}
 
 
 def plan_in_wheelhouse(folder: str, venv: str | None = None) -> tuple[Plan, dict[str, lockfile.Lock]]:
@@ -80,9 +80,6 @@ def plan_in_wheelhouse(folder: str, venv: str | None = None) -> tuple[Plan, dict
     if missing := [environment.name for environment in environments if environment.name not in by_name]:
         raise InstallRefusedError(f"{folder} holds no lock file for {', '.join(missing)}. Collect it again.")
     if venv:
-        environments = tuple(_moved(environment, venv, len(environments)) for environment in environments)
-    return replace(plan, status=READY, reason=None, environments=environments), by_name
-
-
-def _moved(environment: Environment, venv: str, count: int) -> Environment:
-    return replace(environment, venv=venv if count == 1 else f"{venv.rstrip('/')}-{environment.name}")
+        single = len(environments) == 1
+        plan = moved(plan, [venv if single else f"{venv.rstrip('/')}-{each.name}" for each in environments])
+    return replace(plan, status=READY, reason=None), by_name

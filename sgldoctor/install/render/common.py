@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sgldoctor import __version__
 from sgldoctor.install.builds import default_cuda
+from sgldoctor.install.plan import NOT_RESOLVED
 from sgldoctor.install.render.text import headline
 from sgldoctor.matrix import cuda_of_label
 from sgldoctor.rules.knowledge import table
@@ -23,8 +24,8 @@ def head(plan: Plan) -> str:
     lines = [headline(plan), f"Made by sgldoctor {__version__}."]
     lines += [f"Assumed: {text}" for text in plan.assumptions]
     lines += [f"Note: {text}" for text in plan.notes]
-    if not plan.resolved:
-        lines.append("Not resolved: the versions come from tables; the index was not asked.")
+    if not plan.asked():
+        lines.append(f"{NOT_RESOLVED}the versions come from tables; the index was not asked.")
     return "".join(f"# {' '.join(line.split())}\n" for line in lines)
 
 
@@ -40,6 +41,14 @@ def cuda_of(environment: Environment) -> str:
         if label.startswith("cu")
         else default_cuda(dict(environment.versions).get("torch", "")) or "12.8"
     )
+
+
+def apt_packages(environments: list[Environment]) -> list[str]:
+    """Return the Debian packages that an image needs: what is loaded and compiled with, and git where it is fetched."""
+    found = {apt for environment in environments for apt, _, _ in environment.system_packages}
+    steps = [step for environment in environments for step in environment.steps]
+    from_git = any("git+" in row for step in steps for row in step.requirements)
+    return sorted({*found, "git"} if from_git else found)
 
 
 def base_image(cuda: str) -> str:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sgldoctor.install.plan import STATE, create_command, install_command
-from sgldoctor.install.render.common import base_image, cuda_of, head
+from sgldoctor.install.render.common import apt_packages, base_image, cuda_of, head
 from sgldoctor.install.render.shell import here_document
 from sgldoctor.install.verify import scripts
-from sgldoctor.rules.knowledge import table
+from sgldoctor.rules.knowledge import newest_cuda, table
 
 if TYPE_CHECKING:
     from sgldoctor.install.plan import Environment, Plan
@@ -20,23 +20,34 @@ _USER = "sglang"
 _UID = 10001
 _CACHE = "--mount=type=cache,target=/root/.cache/uv,sharing=locked"
 
+_COMPATIBLE = """\
+# Driver {driver} states an older CUDA than this image, so that its start may be refused, and the image's libraries for
+# that (compat) do not run on consumer GPUs. Programs of the same CUDA major run with this driver all the same.
+ENV NVIDIA_DISABLE_REQUIRE=1
+
+"""
+
 
 def render(plan: Plan) -> str:
     """Return the Dockerfile; uv installs, whatever the plan's installer."""
     python = str(dict(plan.target)["python"])
     environments = [moved(environment, python) for environment in plan.environments]
     first = environments[0]
-    packages = sorted({apt for environment in environments for apt, _, _ in environment.system_packages})
+    packages = apt_packages(environments)
+    image = base_image(max((cuda_of(each) for each in environments), key=_number))
+    driver = dict(plan.target)["driver"]
+    ahead = _ahead_of(driver, image)
     parts = [
         "# syntax=docker/dockerfile:1\n",
         "# hadolint global ignore=DL3059\n",  # a layer per step, so that a failing one does not undo those before it
         head(plan),
-        f"FROM {base_image(max((cuda_of(each) for each in environments), key=_number))}\n\n",
+        f"FROM {image}\n\n",
+        _COMPATIBLE.format(driver=driver) if ahead else "",
         'SHELL ["/bin/bash", "-o", "pipefail", "-c"]\n\n',
         "# hadolint ignore=DL3008\n",
         "RUN apt-get update \\\n",
         f"    && apt-get install -y --no-install-recommends ca-certificates curl {' '.join(packages)} \\\n",
-        "    && rm -rf /var/lib/apt/lists/*\n\n",
+        f"    && rm -rf /var/lib/apt/lists/*{' /usr/local/cuda*/compat' if ahead else ''}\n\n",
         f"COPY --from={table('cuda_images.yaml')['uv']['image']} /uv /usr/local/bin/uv\n",
         "ENV UV_LINK_MODE=copy UV_PYTHON_INSTALL_DIR=/opt/python\n",
         *(_environment(environment) for environment in environments),
@@ -86,6 +97,15 @@ def _serving(environment: Environment) -> list[str]:
         f"    CMD {json.dumps(['curl', '--fail', '--silent', '--show-error', f'http://127.0.0.1:{port}/health'])}\n",
         f"CMD {json.dumps(command)}\n",
     ]
+
+
+def _ahead_of(driver: str | None, image: str) -> bool:
+    """Return whether an image asks for a newer CUDA than a driver states, of the same major."""
+    states = newest_cuda(driver) if driver else None
+    if states is None:
+        return False
+    have, wants = _number(states), [int(part) for part in image.partition(":")[2].split(".")[:2]]
+    return have[0] == wants[0] and have < wants
 
 
 def _number(cuda: str) -> list[int]:

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sgldoctor.install.render.common import base_image, cuda_of, head
+from sgldoctor.install.render.common import apt_packages, base_image, cuda_of, head
 
 if TYPE_CHECKING:
     from sgldoctor.install.plan import Environment, Plan
 
-_NAMES = ("L40S", "H200", "H100", "B200", "A100", "A10G", "L4", "T4")
+_NAMES = {
+    "NVIDIA T4": "T4",
+    "NVIDIA L4": "L4",
+    "NVIDIA L40S": "L40S",
+    "NVIDIA A10": "A10",
+    "NVIDIA A10G": "A10",
+    "NVIDIA A100 40GB": "A100-40GB",
+    "NVIDIA A100 80GB": "A100-80GB",
+    "NVIDIA H100 80GB HBM3": "H100",
+    "NVIDIA H100 PCIe": "H100",
+    "NVIDIA H100 NVL": "H100",
+    "NVIDIA H200": "H200",
+    "NVIDIA H200 NVL": "H200",
+    "NVIDIA B200": "B200",
+    "NVIDIA RTX PRO 6000 Blackwell Workstation Edition": "RTX-PRO-6000",
+    "NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition": "RTX-PRO-6000",
+    "NVIDIA RTX PRO 6000 Blackwell Server Edition": "RTX-PRO-6000",
+}
+"""The models of gpus.yaml by Modal's names: modal.com/docs/guide/gpu, read on 2026-11-21."""
 _BUILD = "/build-constraints.txt"
 
 
@@ -17,10 +35,11 @@ def render(plan: Plan) -> str:
     """Return the Python file."""
     environment = plan.environments[0]
     target = dict(plan.target)
-    name = next((known for known in _NAMES if known in str(target["gpu"])), None)
-    gpu = f", gpu={name!r}" if name else ""
+    model = str(target["gpu"] or "")
+    gpu = f", gpu={_NAMES[model]!r}" if model in _NAMES else ""
+    missing = f"# Modal has no {model}; name a GPU that it has, as in gpu='L40S'.\n" if model and not gpu else ""
     image = base_image(cuda_of(environment))
-    apt = sorted({"g++", *(row[0] for row in environment.system_packages)})
+    apt = sorted({"g++", *apt_packages([environment])})
     return "".join(
         [
             head(plan),
@@ -33,7 +52,7 @@ def render(plan: Plan) -> str:
             *_installs(environment),
             ")\n",
             f'app = modal.App("{environment.name}", image=image)\n\n\n',
-            f"@app.function(timeout=3600{gpu})\n",
+            f"{missing}@app.function(timeout=3600{gpu})\n",
             _serve(environment),
         ]
     )
@@ -43,15 +62,20 @@ def _packages(environment: Environment) -> str:
     """Return the whole set, where it was resolved: installed without a resolver, it is the plan's, byte for byte."""
     if not environment.locked:
         return ""
-    labels = {row.partition("==")[0] for step in environment.steps for row in step.requirements if "+" in row}
-    rows = [row for row in environment.constraints if row.partition("==")[0] not in labels]
+    lines = environment.locked.splitlines()
+    rows = [line.removesuffix("\\").strip() for line in lines if line and not line[0].isspace()]
     return "PACKAGES = [\n" + "".join(f"    {row!r},\n" for row in rows) + "]\n"
 
 
 def _installs(environment: Environment) -> list[str]:
     torch = dict(environment.versions).get("torch")
-    build = f"--build-constraints {_BUILD}" if environment.builds_flashinfer() and torch else ""
+    build = ["--build-constraints", _BUILD] if environment.builds_flashinfer() and torch else []
     found = [f"    .run_commands(\"echo 'torch=={torch}' > {_BUILD}\")\n"] if build else []
+    if environment.locked:
+        indexes = dict.fromkeys(step.index for step in environment.steps if step.index)
+        options = ["--no-deps", *(word for index in indexes for word in ("--index", index))]
+        options += ["--index-strategy", "unsafe-best-match"] if indexes else []
+        return [*found, f"    .uv_pip_install(*PACKAGES, extra_options={' '.join([*options, *build])!r})\n"]
     for step in environment.steps:
         words = ", ".join(repr(line) for line in step.requirements)
         index = (
@@ -59,11 +83,7 @@ def _installs(environment: Environment) -> list[str]:
             if step.index
             else ""
         )
-        if environment.locked and not step.index:
-            continue
         found.append(f"    .uv_pip_install({words}{index})\n")
-    if environment.locked:
-        found.append(f"    .uv_pip_install(*PACKAGES, extra_options={f'--no-deps {build}'.strip()!r})\n")
     return found
 
 

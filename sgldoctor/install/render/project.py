@@ -9,7 +9,7 @@ from sgldoctor.install.plan import BUILD_CONSTRAINTS
 from sgldoctor.install.render.common import head
 
 if TYPE_CHECKING:
-    from sgldoctor.install.plan import Plan
+    from sgldoctor.install.plan import Environment, Plan, Step
 
 
 def render(plan: Plan) -> str:
@@ -41,11 +41,28 @@ def render(plan: Plan) -> str:
     for step in steps:
         if step.index:
             lines.append(f'\n[[tool.uv.index]]\nname = "{step.name}"\nurl = "{step.index}"\nexplicit = true\n')
-            labelled = [line.partition("==")[0] for line in step.requirements if "+" in line]
-            sources += [f'{name} = {{ index = "{step.name}" }}\n' for name in labelled]
+            sources += [f'{name} = {{ index = "{step.name}" }}\n' for name in _from_index(step, environment)]
     if sources:
         lines.append("\n[tool.uv.sources]\n" + "".join(sources))
     return "".join(lines)
+
+
+def _from_index(step: Step, environment: Environment) -> list[str]:
+    """Return what comes from a step's own index; uv takes nothing else from it.
+
+    An index of kernels serves what the step labels. That of torch serves its companions too: all of its step, or, where
+    they were resolved, all other packages with a label.
+    """
+    if step.name != "torch":
+        return _with_label(step.requirements)
+    if not environment.locked:
+        return [row.partition("==")[0] for row in step.requirements]
+    others = {name for other in environment.steps if other is not step for name in _with_label(other.requirements)}
+    return [name for name in _with_label(environment.constraints) if name not in others]
+
+
+def _with_label(rows: tuple[str, ...]) -> list[str]:
+    return [row.partition("==")[0] for row in rows if "+" in row.partition("==")[2]]
 
 
 def _list(key: str, rows: list[str]) -> str:

@@ -36,7 +36,7 @@ def lines(plan: Plan, width: int, *, advice: bool = True) -> Iterator[tuple[str,
     yield from _listed("Assumed", plan.assumptions, width, "yellow")
     yield from _listed("Why not newer", [f"{row.release}: {row.reason}" for row in plan.rejected], width, "")
     yield from _listed("To know" if ready else "What would help", plan.notes, width, "")
-    if plan.status == READY and not plan.resolved:
+    if plan.status == READY and not plan.asked():
         yield from _listed(
             "Not resolved", ["The versions come from the tables; the index was not asked."], width, "yellow"
         )

@@ -107,6 +107,7 @@ def test_ctrl_c_while_it_is_settled_leaves_nothing(index: LocalIndex, tmp_path: 
 
     with pytest.raises(KeyboardInterrupt):
         execute(plan_for(tmp_path / "env"), Work(settle=interrupted), told)
+    assert told.texts == ["note Stopped; nothing was made."]
     assert not (tmp_path / "env").exists()
 
 
@@ -126,6 +127,8 @@ def test_a_plan_that_does_not_resolve_today_is_shown_as_refused_and_nothing_is_m
     index: LocalIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     venv = tmp_path / "env"
+    for name in ("torch", "sglang"):
+        index.add(name, "0.1")
     command = ["install", "--gpu", "h100", "--driver", "580", "--sglang", "0.5.9", "--python", "3.12", "--execute"]
     assert run([*command, "--venv", str(venv)]) == 1
     assert capsys.readouterr().out.startswith("Refused: sglang 0.5.9 cannot be installed here: ")

@@ -14,7 +14,7 @@ from sgldoctor.errors import ExitCode
 from sgldoctor.install.execute import Work, execute, plan_in_folder, plan_in_lock, plan_in_wheelhouse
 from sgldoctor.install.execute.errors import InstallRefusedError
 from sgldoctor.install.execute.wheelhouse import download
-from sgldoctor.install.plan import Step
+from sgldoctor.install.plan import Launch, Step
 from tests.install.execute.conftest import STEPS, VERSIONS, Told, installed, plan_for
 from tests.install.execute.local_index import LocalIndex
 
@@ -102,8 +102,8 @@ def test_a_failed_step_keeps_the_environment_and_says_how_to_go_on(
     done = execute(plan_for(venv, steps=steps, versions=(*VERSIONS, ("nowhere", "1"))), Work(), told)
     assert done.status == "failed"
     assert str(done.reason) == (
-        f"after middle: nowhere is not installed\n{venv} was kept. "
-        f"Its log is {venv}/.sgldoctor/install.log; go on with --resume --venv {venv}."
+        f"after middle: nowhere is not installed\n{venv} was kept; "
+        f"its log is {venv}/.sgldoctor/install.log\nGo on with: sgldoctor install --execute --resume --venv {venv}"
     )
     assert packages(venv) == {"base": "1.0", "helper": "1.5", "middle": "1.0"}
 
@@ -411,7 +411,9 @@ def test_two_runs_cannot_share_a_folder(index: LocalIndex, tmp_path: Path, told:
 # --- without a network
 
 
-def test_a_wheelhouse_installs_where_the_index_is_gone(index: LocalIndex, tmp_path: Path, told: Told) -> None:
+def test_a_wheelhouse_installs_where_the_index_is_gone(
+    index: LocalIndex, tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import shutil
 
     index.add("fromsource", "1.0", source=True)
@@ -425,10 +427,22 @@ def test_a_wheelhouse_installs_where_the_index_is_gone(index: LocalIndex, tmp_pa
     ]  # fmt: skip
     shutil.rmtree(index.root)
     shutil.rmtree(tmp_path / "cache")
-    moved = wheels.rename(tmp_path / "moved")
-    found, locks = plan_in_wheelhouse(str(moved), str(venv))
+    wheels.rename(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    found, locks = plan_in_wheelhouse("moved", str(venv))
     assert execute(found, Work(locks=locks), told).status == "done"
     assert packages(venv) == {**ALL, "fromsource": "1.0"}
+
+
+def test_a_plan_in_another_folder_starts_what_is_there(index: LocalIndex, tmp_path: Path, told: Told) -> None:
+    first = plan_for(".old/env")
+    launch = Launch((".old/env/bin/python", "-m", "sglang.launch_server"))
+    note = "Run uv pip install --python .old/env/bin/python x"
+    plan = replace(first, environments=(replace(first.environments[0], launch=launch),), notes=(note,))
+    download(plan, str(tmp_path / "wheels"), told)
+    found, _ = plan_in_wheelhouse(str(tmp_path / "wheels"), "new")
+    assert found.environments[0].launch.command == ("new/bin/python", "-m", "sglang.launch_server")
+    assert found.notes == ("Run uv pip install --python new/bin/python x",)
 
 
 def test_a_folder_without_locks_is_no_wheelhouse(tmp_path: Path) -> None:

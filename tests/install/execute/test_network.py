@@ -40,7 +40,7 @@ def test_an_index_that_goes_away_in_the_middle(served: Served, tmp_path: Path, t
     lines = str(done.reason).splitlines()
     assert lines[0] == "The package index did not answer."
     assert any("503" in line for line in lines)
-    assert lines[-1].endswith(f"go on with --resume --venv {venv}.")
+    assert lines[-1] == f"Go on with: sgldoctor install --execute --resume --venv {venv}"
     served.gone.unlink()
     assert execute(plan_for(venv, steps=served_steps, versions=versions), Work(resume=True), told).status == "done"
     assert execute(plan_for(whole, steps=served_steps, versions=versions), Work(), told).status == "done"
