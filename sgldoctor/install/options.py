@@ -38,6 +38,10 @@ class Option:
         """Return the CUDA of its torch's default build."""
         return builds.default_cuda(self.versions.get("torch", ""))
 
+    def kernels_driver(self) -> str | None:
+        """Return the driver that its kernels need where they need more than their CUDA, or None."""
+        return matrix.driver_of_kernels(self.versions)
+
     def cuda_major(self) -> int | None:
         """Return the CUDA major."""
         cuda = self.cuda()

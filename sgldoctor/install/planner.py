@@ -136,10 +136,13 @@ def _assumptions(chosen: Option, fitting: list[Option], target: Target, wish: Wi
 
 
 def _driver_assumption(chosen: Option, fitting: list[Option], target: Target, wish: Wish) -> str:
-    text = driver_assumed(target, chosen.cuda(), matrix.driver_of_kernels(chosen.versions))
+    text = driver_assumed(target, chosen.cuda(), chosen.kernels_driver())
     newest = fitting[0]
     if newest is not chosen:
         return f"{text}; with {driver_branch(newest.cuda())} or newer sglang {newest.release} is possible (--driver)."
+    plain = [each for each in fitting if each.cuda_major() == _OLD_CUDA and not each.kernels_driver()]
+    if chosen.kernels_driver() and plain:
+        return f"{text}; with an older one sglang {plain[0].release} is possible."
     if chosen.cuda_major() != _OLD_CUDA and wish.release == LATEST:
         older = _preferred(_fitting_any(target, wish), target, replace(wish, release=None))
         if older and older.cuda_major() == _OLD_CUDA:

@@ -94,6 +94,14 @@ def test_the_driver_that_is_assumed_is_the_oldest_that_torch_kernels_and_gpus_ta
     ]
 
 
+def test_a_release_for_drivers_older_than_the_kernels_need_is_named() -> None:
+    assert plan("T4").assumptions[0] == (
+        "Driver not known: planned for CUDA 12.8, which needs driver 550 or newer; with an older one sglang 0.4.9.post2 "
+        "is possible."
+    )
+    assert chosen(plan("T4", driver="535")) == "0.4.9.post2"
+
+
 @pytest.mark.parametrize(("driver", "release"), [("525", OLD), ("550", OLD), ("575", OLD), ("580", NEWEST)])
 def test_a_bare_branch_stands_for_every_driver_of_it(driver: str, release: str) -> None:
     assert chosen(plan("A100", driver=driver)) == release
