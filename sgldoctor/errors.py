@@ -61,9 +61,15 @@ class OutputError(SgldoctorError):
     """A report or recording cannot be written."""
 
 
-def did_you_mean(word: str, known: list[str] | tuple[str, ...]) -> str:
-    """Return `` Did you mean X?`` for the nearest known word, or an empty string."""
+def did_you_mean(word: str, known: list[str] | tuple[str, ...], cutoff: float = 0.6) -> str:
+    """Return `` Did you mean X?`` for the nearest known word, or an empty string.
+
+    Args:
+        word: what was typed.
+        known: what there is.
+        cutoff: how alike the two must be, from 0 to 1.
+    """
     from difflib import get_close_matches  # noqa: PLC0415 - only on the way to an error
 
-    near = get_close_matches(word, known, n=1, cutoff=0.6)
+    near = get_close_matches(word, known, n=1, cutoff=cutoff)
     return f" Did you mean {near[0]!r}?" if near else ""

@@ -38,7 +38,8 @@ _NEEDS_550 = ("sgl-kernel", ">=0.2.6,<0.3.6", "550")
 
 
 _NAME = r"([\w.-]+(?:==|>=|<=|~=)?[\w.!+*-]*)"
-_ASIDE = re.compile(r"\{[^}]*\}|\[[^\]]*\](?===)")  # a marker; extras
+_MARKER = re.compile(r"\{[^}]*\}")
+_EXTRAS = re.compile(r"\[[^\]]*\](?===)")
 _SHORT = (
     (re.compile(rf"there is no version of {_NAME}"), r"\1 is no longer on the package index"),
     (re.compile(r"([\w.-]+) was not found in the package registry"), r"\1 is not on the package index"),
@@ -143,11 +144,12 @@ def judge(release: str, target: Target, build: Build = DEFAULT) -> Cell:
 
 def in_short(reason: str) -> str:
     """Return uv's reason in the words of a table: what is missing, without the chain that leads there."""
-    plain = _ASIDE.sub("", reason)
+    unmarked = _MARKER.sub("", reason)
+    plain = _EXTRAS.sub("", unmarked)
     for pattern, text in _SHORT:
         if match := pattern.search(plain):
             return match.expand(text)
-    return reason
+    return unmarked
 
 
 def newest_that_works(target: Target) -> Cell | None:

@@ -149,6 +149,8 @@ def test_a_dead_release_says_what_is_gone() -> None:
          "decord has no wheel for this CPU"),
         ("Because sgl-kernel<=0.1.9 has no wheels with a matching platform tag (e.g., `manylinux_2_34_aarch64`) and only these are available.",
          "sgl-kernel has no wheel for this CPU"),
+        ("Because vllm==0.10.2 depends on xgrammar{platform_machine == 'x86_64'}==0.1.23 and sglang[all]==0.5.5 depends on xgrammar==0.1.25, we can conclude.",
+         "Because vllm==0.10.2 depends on xgrammar==0.1.23 and sglang[all]==0.5.5 depends on xgrammar==0.1.25, we can conclude."),
         ("Because of something else.", "Because of something else."),
     ],
 )  # fmt: skip

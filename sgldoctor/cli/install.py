@@ -211,7 +211,7 @@ def _wish(  # noqa: PLR0913 - one per option
         raise UsageError("pip cannot replace the pins of another package, so --override needs --installer uv.")
     return targets.Wish(
         engine.value,
-        targets.release_wish(release) if release else None,
+        targets.release_wish(release) if release is not None else None,
         tuple(extras or ()),
         tuple(targets.addition(text) for text in additions or ()),
         override,

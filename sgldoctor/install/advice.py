@@ -142,6 +142,8 @@ def assumed(target: Target, glibc: Version) -> list[str]:
         found.append(
             f"C library not known: taken to be glibc {glibc} or newer. Ubuntu 20.04 has 2.31; say it with --glibc."
         )
+    if target.glibc_of_here:
+        found.append(f"C library taken from this machine: glibc {target.glibc}. Say another with --glibc.")
     if not target.python:
         found.append(f"Python not given: {target.minor()}. Name another with --python.")
     return found

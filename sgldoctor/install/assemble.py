@@ -95,8 +95,8 @@ def notes_for(environment: Environment, cuda: str | None, target: Target) -> lis
             "the server runs; the devel images of CUDA have them."
         )
     notes += [
-        f"{row['package']} {row['version']} has no wheel for Python {target.minor()}: it is built when installed, "
-        f"which takes {row['needs']}. Python {row['wheels_for'][-1]} needs none: --python {row['wheels_for'][-1]}"
+        f"{row['package']} {row['version']} has no wheel for Python {target.minor()}: it is built when it is "
+        f"installed, which takes {row['needs']}. It has one for --python {row['wheels_for'][-1]}."
         for row in built_from_source(versions, target.minor())
     ]
     if specifier_of(_CUDNN_SHORT).contains(versions.get("sglang", "")):

@@ -9,7 +9,6 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from sgldoctor import matrix
-from sgldoctor.errors import did_you_mean
 from sgldoctor.install import builds
 from sgldoctor.rules.conditions import specifier_of
 from sgldoctor.rules.knowledge import KERNELS, kernel_package, table
@@ -37,6 +36,10 @@ class Option:
     def default_cuda(self) -> str | None:
         """Return the CUDA of its torch's default build."""
         return builds.default_cuda(self.versions.get("torch", ""))
+
+    def kernels_driver(self) -> str | None:
+        """Return the driver that its kernels need where they need more than their CUDA, or None."""
+        return matrix.driver_of_kernels(self.versions)
 
     def cuda_major(self) -> int | None:
         """Return the CUDA major."""
@@ -104,9 +107,7 @@ def _against_wish(release: str, versions: dict[str, str], target: Target, wish: 
 def extra_against(known: list[str], wish: Wish) -> str | None:
     """Return which extra a release with these extras lacks, or None; pip would only warn."""
     missing = next((extra for extra in wish.extras if extra not in known), None)
-    if missing is None:
-        return None
-    return f"it has no extra {missing!r};{did_you_mean(missing, known) or ' it has ' + ', '.join(known)}"
+    return None if missing is None else f"it has no extra {missing!r}; it has {', '.join(known)}"
 
 
 def _labelled(option: Option, target: Target, wish: Wish) -> Option:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from sgldoctor import matrix
-from sgldoctor.errors import did_you_mean
 from sgldoctor.install.advice import (
     SHOWN,
     assumed,
@@ -88,9 +87,8 @@ def _unheard_of(wish: Wish) -> tuple[str, tuple[str, ...]]:
             f"sglang {name} is too old to be planned for; nothing is known of its health.",
             ("The oldest release that is known to work is 0.4.6.post1.",),
         )
-    near = did_you_mean(name, known) if name[:1].isdigit() else ""
     return (
-        f"No sglang release {name} is known; the newest in the tables is {newest_sglang()}, as of {day}.{near}",
+        f"No sglang release {name} is known; the newest in the tables is {newest_sglang()}, as of {day}.",
         ("Newer releases are read with: sgldoctor rules refresh",),
     )
 
@@ -138,10 +136,13 @@ def _assumptions(chosen: Option, fitting: list[Option], target: Target, wish: Wi
 
 
 def _driver_assumption(chosen: Option, fitting: list[Option], target: Target, wish: Wish) -> str:
-    text = driver_assumed(target, chosen.cuda(), matrix.driver_of_kernels(chosen.versions))
+    text = driver_assumed(target, chosen.cuda(), chosen.kernels_driver())
     newest = fitting[0]
     if newest is not chosen:
         return f"{text}; with {driver_branch(newest.cuda())} or newer sglang {newest.release} is possible (--driver)."
+    plain = [each for each in fitting if each.cuda_major() == _OLD_CUDA and not each.kernels_driver()]
+    if chosen.kernels_driver() and plain:
+        return f"{text}; with an older one sglang {plain[0].release} is possible."
     if chosen.cuda_major() != _OLD_CUDA and wish.release == LATEST:
         older = _preferred(_fitting_any(target, wish), target, replace(wish, release=None))
         if older and older.cuda_major() == _OLD_CUDA:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _PINNED = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
 _REASON = re.compile(r"Because .*?(?:cannot be used|are unsatisfiable|are incompatible)", re.DOTALL)
 _PREMISE = re.compile(r"[Bb]ecause (.*?), we can conclude that")
-_MARKER = re.compile(r"\{[^{}]*\}")
 _ASKED = "you require "
 _NETWORK = re.compile(
     r"error sending request|dns error|[Cc]onnection|timed? ?out|status (?:server|client) error|Could not connect"
@@ -105,7 +104,7 @@ def _resolved(plan: Plan, ask: Callable[[list[str], float], Completed]) -> Plan:
                 "UV_DEFAULT_INDEX, UV_INDEX_URL and uv.toml. With --no-resolve the plan is made from the tables alone."
             )
         elif reason := _REASON.search(done.err):
-            proof = _MARKER.sub("", " ".join(reason[0].split()))
+            proof = " ".join(reason[0].split())
             return _refused(plan, _plainly(in_short(proof), environment))
         else:
             raise IndexUnreachableError(

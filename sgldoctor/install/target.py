@@ -34,6 +34,7 @@ class Target:
         gpus: the models that all must be served; empty where unknown.
         vendor: the accelerator's maker where it is not NVIDIA, or None.
         count: how many GPUs there are, where that is known.
+        glibc_of_here: whether the C library is that of this machine, though the GPU is another's.
         os: linux, darwin or windows.
         libc: glibc or musl.
     """
@@ -48,6 +49,7 @@ class Target:
     libc: str = "glibc"
     vendor: str | None = None
     count: int | None = None
+    glibc_of_here: bool = False
 
     def minor(self) -> str:
         """Return the Python to plan for, as in ``3.12``."""
@@ -192,7 +194,8 @@ def completed(target: Target, snapshot: Snapshot, *, arch_given: bool) -> Target
     if target.glibc is None and target.arch == arch and linux:
         libc = snapshot.text("libc.name")
         version = snapshot.text("libc.version")
-        target = replace(target, libc=libc or "glibc", glibc=version if libc == "glibc" else None)
+        glibc = version if libc == "glibc" else None
+        target = replace(target, libc=libc or "glibc", glibc=glibc, glibc_of_here=bool(glibc and elsewhere))
     return target
 
 
@@ -205,7 +208,11 @@ def release_wish(text: str) -> str:
     plain = text.strip().removeprefix("v").removeprefix("sglang")
     if plain == "latest":
         return plain
-    if version_of(plain):
+    if version := version_of(plain):
+        if version.local:
+            raise UsageError(
+                f"{text!r}: releases of sglang have no label. Say --sglang {version.public} and the CUDA with --cuda."
+            )
         return f"=={plain}"
     try:
         specifier = SpecifierSet(plain)

@@ -37,6 +37,8 @@ CPU_ARCHITECTURES = ("x86_64", "aarch64")
 """The processors that the tables and the wheels of the kernels are for, by the names in wheel tags."""
 PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 """The Pythons for which health.json says whether a release resolves."""
+_ALIKE = 0.65
+"""How alike a GPU's name must be to be suggested: a41 and a40 are, mi300x and b300 are not."""
 KERNELS = ("sglang-kernel", "sgl-kernel")
 """The distributions of the kernels, the newer name first. Both hold the folder sgl_kernel."""
 _CPU_ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -110,7 +112,8 @@ def gpu(name: str) -> GpuModel:
     if found := find_gpu(name):
         return found
     names = sorted({str(row["name"]) for row in table("gpus.yaml")["gpus"]} | set(_gpu_rows()))
-    raise UsageError(f"Unknown GPU {name!r}.{did_you_mean(name.lower(), names)} List them with: sgldoctor rules gpus")
+    hint = did_you_mean(name.lower(), names, _ALIKE)
+    raise UsageError(f"Unknown GPU {name!r}.{hint} List them with: sgldoctor rules gpus")
 
 
 def kernel_package(versions: Mapping[str, str]) -> str | None:

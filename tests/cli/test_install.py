@@ -74,7 +74,14 @@ def test_the_schema_knows_no_other_keys(capsys: pytest.CaptureFixture[str]) -> N
     ("arguments", "complaint"),
     [
         (["--gpu", "voodoo"], "Unknown GPU 'voodoo'."),
+        (["--gpu", "mi300x"], "Unknown GPU 'mi300x'. List them with: sgldoctor rules gpus\n"),
+        (["--gpu", "h10"], "Unknown GPU 'h10'. Did you mean 'h100'? List them with: sgldoctor rules gpus\n"),
+        (
+            ["--sglang", "0.5.9+cu130"],
+            "'0.5.9+cu130': releases of sglang have no label. Say --sglang 0.5.9 and the CUDA with --cuda.\n",
+        ),
         (["--sglang", "new"], "'new' is no sglang version. Name one such as 0.5.9, '>=0.5.5,<0.5.10' or latest."),
+        (["--sglang", ""], "'' is no sglang version. Name one such as 0.5.9, '>=0.5.5,<0.5.10' or latest."),
         (["--with", "peft=="], "'peft==' is no requirement for --with: "),
         (["--python", "three"], "'three' is no Python version. Name one such as 3.12, or an interpreter."),
         (["--driver", "new"], "'new' is no version for --driver."),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
+from sgldoctor.install import vllm
 from sgldoctor.install.plan import Plan, as_record, from_record
 from sgldoctor.install.planner import plan_for
 from sgldoctor.install.target import Target, Wish, completed, named, release_wish
@@ -93,6 +94,14 @@ def test_the_driver_that_is_assumed_is_the_oldest_that_torch_kernels_and_gpus_ta
     ]
 
 
+def test_a_release_for_drivers_older_than_the_kernels_need_is_named() -> None:
+    assert plan("T4").assumptions[0] == (
+        "Driver not known: planned for CUDA 12.8, which needs driver 550 or newer; with an older one sglang 0.4.9.post2 "
+        "is possible."
+    )
+    assert chosen(plan("T4", driver="535")) == "0.4.9.post2"
+
+
 @pytest.mark.parametrize(("driver", "release"), [("525", OLD), ("550", OLD), ("575", OLD), ("580", NEWEST)])
 def test_a_bare_branch_stands_for_every_driver_of_it(driver: str, release: str) -> None:
     assert chosen(plan("A100", driver=driver)) == release
@@ -158,8 +167,8 @@ def test_what_is_built_for_want_of_a_wheel_is_said() -> None:
     cargo = ("cargo", "cargo", "outlines-core 0.1.26 has no wheel for Python 3.13")
     assert found.environments[0].system_packages[-1] == cargo
     assert found.notes[1:] == (
-        "outlines-core 0.1.26 has no wheel for Python 3.13: it is built when installed, which takes a Rust compiler "
-        "and the crates of crates.io. Python 3.12 needs none: --python 3.12",
+        "outlines-core 0.1.26 has no wheel for Python 3.13: it is built when it is installed, which takes a Rust compiler "
+        "and the crates of crates.io. It has one for --python 3.12.",
     )
     on_312 = plan("H100", release="0.5.11", driver="580", python="3.12")
     assert (cargo in on_312.environments[0].system_packages, len(on_312.notes)) == (False, 1)
@@ -187,9 +196,8 @@ def test_what_cannot_be_is_refused_with_what_would_help(found: Plan, reason: str
 def test_a_release_that_is_not_known_is_no_reason_to_guess() -> None:
     found = plan("H100", release="0.9.9")
     assert found.status == "refused"
-    assert str(found.reason).startswith(
-        f"No sglang release 0.9.9 is known; the newest in the tables is {NEWEST}, as of "
-    )
+    day = str(table("health.json")["generated_at"])[:10]
+    assert found.reason == f"No sglang release 0.9.9 is known; the newest in the tables is {NEWEST}, as of {day}."
 
 
 def test_a_dead_pin_is_refused_with_the_override_and_the_nearest() -> None:
@@ -342,6 +350,22 @@ def test_another_gpu_means_another_machine() -> None:
     here = machine(gpus=[{"name": "NVIDIA A40"}], driver__version="535.183.01")
     assert completed(named(gpus=("H100",)), here, arch_given=False).driver is None
     assert completed(named(gpus=("GH200",)), here, arch_given=False).glibc is None
+
+
+def test_the_c_library_of_this_machine_is_an_assumption_for_another() -> None:
+    said = "C library taken from this machine: glibc 2.31. Say another with --glibc."
+    here = machine(gpus=[{"name": "NVIDIA A40"}], driver__version="535.183.01")
+    told = {
+        "another GPU": completed(named(gpus=("H100",), driver="535", python="3.12"), here, arch_given=False),
+        "this GPU": completed(named(gpus=("A40",), python="3.12"), here, arch_given=False),
+        "named": completed(named(gpus=("H100",), driver="535", python="3.12", glibc="2.35"), here, arch_given=False),
+    }
+    assert {name: plan_for(target, Wish()).assumptions for name, target in told.items()} == {
+        "another GPU": (said,),
+        "this GPU": (),
+        "named": (),
+    }
+    assert vllm.plan_for(told["another GPU"], Wish("vllm")).assumptions == (said,)
 
 
 def test_a_mac_without_a_named_gpu_is_planned_for_itself() -> None:
