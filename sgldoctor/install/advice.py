@@ -132,7 +132,7 @@ def driver_assumed(target: Target, cuda: str | None, kernels: str | None = None)
     """
     needs = (driver_branch(cuda or "12"), kernels, *(model.min_driver for model in target.gpus))
     least = max((need.partition(".")[0] for need in needs if need), key=int)
-    return f"Driver not known: planned for CUDA {cuda or '12'}, which needs driver {least} or newer"
+    return f"Driver not known: planned for CUDA {cuda or '12'} and driver {least} or newer"
 
 
 def assumed(target: Target, glibc: Version) -> list[str]:

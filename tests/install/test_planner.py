@@ -66,7 +66,7 @@ def test_an_unknown_driver_is_taken_to_be_old_and_that_is_said() -> None:
     found = plan("A40")
     assert chosen(found) == OLD
     assert found.assumptions[0] == (
-        "Driver not known: planned for CUDA 12.8, which needs driver 525 or newer; with 580 or newer sglang "
+        "Driver not known: planned for CUDA 12.8 and driver 525 or newer; with 580 or newer sglang "
         f"{NEWEST} is possible (--driver)."
     )
     assert found.rejected[-1].reason == "it needs driver 580, and the driver is not known"
@@ -76,7 +76,7 @@ def test_latest_is_the_newest_and_says_what_driver_it_needs() -> None:
     found = plan("A40", release="latest")
     assert chosen(found) == NEWEST
     assert found.assumptions[0] == (
-        "Driver not known: planned for CUDA 13.0, which needs driver 580 or newer; with an older one sglang "
+        "Driver not known: planned for CUDA 13.0 and driver 580 or newer; with an older one sglang "
         f"{OLD} is possible."
     )
 
@@ -90,13 +90,13 @@ def test_the_driver_that_is_assumed_is_the_oldest_that_torch_kernels_and_gpus_ta
     gpus: tuple[str, ...], release: str, cuda: str, least: str
 ) -> None:
     assert [text for text in plan(*gpus, release=release).assumptions if text.startswith("Driver")] == [
-        f"Driver not known: planned for CUDA {cuda}, which needs driver {least} or newer."
+        f"Driver not known: planned for CUDA {cuda} and driver {least} or newer."
     ]
 
 
 def test_a_release_for_drivers_older_than_the_kernels_need_is_named() -> None:
     assert plan("T4").assumptions[0] == (
-        "Driver not known: planned for CUDA 12.8, which needs driver 550 or newer; with an older one sglang 0.4.9.post2 "
+        "Driver not known: planned for CUDA 12.8 and driver 550 or newer; with an older one sglang 0.4.9.post2 "
         "is possible."
     )
     assert chosen(plan("T4", driver="535")) == "0.4.9.post2"

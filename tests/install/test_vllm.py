@@ -92,7 +92,7 @@ def test_what_a_release_excludes_is_no_part_of_its_plan(found: Plan, reason: str
 
 @pytest.mark.parametrize(
     ("gpu", "release", "driver"),
-    [("B300", NEWEST, "13.0, which needs driver 580"), ("RTX 5090", "0.19.1", "12, which needs driver 570"), ("A10G", "0.19.1", "12, which needs driver 525")],
+    [("B300", NEWEST, "13.0 and driver 580"), ("RTX 5090", "0.19.1", "12 and driver 570"), ("A10G", "0.19.1", "12 and driver 525")],
 )  # fmt: skip
 def test_the_driver_that_is_assumed_knows_the_gpu(gpu: str, release: str, driver: str) -> None:
     found = plan(gpu)
