@@ -76,8 +76,7 @@ def test_latest_is_the_newest_and_says_what_driver_it_needs() -> None:
     found = plan("A40", release="latest")
     assert chosen(found) == NEWEST
     assert found.assumptions[0] == (
-        "Driver not known: planned for CUDA 13.0 and driver 580 or newer; with an older one sglang "
-        f"{OLD} is possible."
+        f"Driver not known: planned for CUDA 13.0 and driver 580 or newer; with an older one sglang {OLD} is possible."
     )
 
 
